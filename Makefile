@@ -1,0 +1,94 @@
+# `make demo` shows Forewarn at work; `make test` is all that a change must pass. `make help` lists the rest.
+
+# Coverage, in per cent of lines and branches, that `make test` asks for: over all, and of the pure core.
+COVERAGE ?= 90
+COVERAGE_CORE ?= 100
+CORE := src/forewarn/domain/*,src/forewarn/features/*,src/forewarn/decide/*,src/forewarn/act/*
+
+# The Python that .venv is made with (3.11 or newer), passed on to `forewarn demo`, and whether
+# `make test` may install system packages.
+PYTHON ?= python3
+ARGS ?=
+LAB ?= 1
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+QUICK := $(wildcard tests/house tests/unit tests/contract tests/scenarios tests/properties)
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --no-emit-index-url --no-emit-find-links
+
+.NOTPARALLEL:
+.PHONY: help demo setup test system tests check format lint types contracts bench lock clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /    make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+demo: $(VENV)/.demo  ## a simulated cluster, this machine among it, and the dashboard (ARGS="--once --json" ends by itself)
+	@$(BIN)/forewarn demo $(ARGS)
+
+setup: $(VENV)/.setup  ## .venv with everything that a developer needs
+
+test: system  ## everything: system packages (not with LAB=0), lint, types, contracts, all tests, coverage
+	@$(MAKE) --no-print-directory lint types contracts tests
+
+check: lint types contracts  ## the quick tier, under three minutes
+	@$(BIN)/pytest -q -m "not slow" $(QUICK)
+
+system:
+	@LAB=$(LAB) PYTHON=$(PYTHON) .ci/packages
+
+tests: $(VENV)/.setup
+	@rm -f .coverage .coverage.*
+	@$(BIN)/pytest --cov --cov-report= --skipped-to $(VENV)/skipped.txt
+	@echo "Coverage of the core (domain, features, decide, act), at least $(COVERAGE_CORE) %:"
+	@$(BIN)/coverage report --include='$(CORE)' --fail-under=$(COVERAGE_CORE)
+	@echo "Coverage over all, at least $(COVERAGE) %:"
+	@$(BIN)/coverage report --fail-under=$(COVERAGE)
+	@echo; cat $(VENV)/skipped.txt
+
+format: $(VENV)/.setup  ## write the code as the formatter does
+	@$(BIN)/ruff check --fix --quiet .; $(BIN)/ruff format .
+
+lint: $(VENV)/.setup  ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.setup  ## mypy, strict
+	@$(BIN)/mypy
+
+contracts: $(VENV)/.setup  ## which module may import which
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.setup  ## every benchmark
+	@set -e; for bench in benchmarks/*.py; do $(BIN)/python "$$bench"; done
+
+lock: $(VENV)/.setup  ## new versions into requirements/, for whoever has read what changed
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) --upgrade --extra server --group dev -o requirements/dev.txt
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) --upgrade --extra server --group build \
+		--constraint requirements/dev.txt -o requirements/demo.txt
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) build dist htmlcov test-results .coverage .coverage.* .hypothesis
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+# Set-up speaks on the error channel: what `make demo ARGS="--once --json"` prints is one JSON object.
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Forewarn needs Python 3.11 or newer; name one with PYTHON=" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) >&2 || \
+		{ echo "No virtual environment: install python3-venv, or name another Python with PYTHON=" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.made requirements/demo.txt pyproject.toml
+	@echo "Setting up $(VENV) from requirements/demo.txt (once; a minute or so)" >&2
+	@$(PIP) install --require-hashes --no-deps --only-binary :all: -r requirements/demo.txt >&2
+	@$(PIP) install --no-deps --no-build-isolation --editable . >&2
+	@touch $@
+
+$(VENV)/.setup: $(VENV)/.made requirements/dev.txt pyproject.toml
+	@echo "Setting up $(VENV) from requirements/dev.txt (once; a minute or so)" >&2
+	@$(PIP) install --require-hashes --no-deps --only-binary :all: -r requirements/dev.txt >&2
+	@$(PIP) install --no-deps --no-build-isolation --editable . >&2
+	@touch $@ $(VENV)/.demo

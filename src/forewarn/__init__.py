@@ -1,0 +1,1 @@
+"""Forewarn moves virtual machines off a host before its hardware fails."""
