@@ -1,0 +1,1 @@
+"""Acting: the journal, the guards and the executor that carry out a plan, and nothing else."""

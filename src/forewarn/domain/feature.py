@@ -1,0 +1,109 @@
+"""What a feature is: an aggregate of a metric over a window, or something computed from other features of the frame.
+
+Here are the types only. The list of features stands in `features/catalog.py`; each telemetry store compiles it into its
+own query language, so a new feature is one line there and works on every store.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from enum import StrEnum
+from functools import cached_property
+
+from forewarn.domain.inventory import Kind
+from forewarn.domain.telemetry import Metric
+
+
+class Aggregate(StrEnum):
+    """How the samples of a window become one number.
+
+    Windows are left-open, (t - window, t]. Windows under one day, and `last`, end at the asked time; windows from one day
+    to under seven days end at the last full hour; longer ones at the last full UTC day. The value at a window's start is
+    the last sample before it, within the metric's hold limit.
+    """
+
+    LAST = "last"  # the newest value, if not older than the metric's hold limit
+    FIRST = "first"  # the value at the window's start, else the first one inside
+    AVG = "avg"
+    MIN = "min"
+    MAX = "max"
+    STDDEV = "stddev"  # of the population
+    INCREASE = "increase"  # the sum of positive steps
+    DELTA = "delta"  # the newest value of the window less `first`
+    SLOPE = "slope"  # least squares over hourly means, per day
+    COUNT = "count"
+    CHANGES = "changes"  # how often the value changed
+    AGE = "age"  # seconds since the value last changed inside the window, else the window's length
+
+
+class Formula(StrEnum):
+    """How a derived column is computed from others of the same frame, in `features/frame.py`."""
+
+    DIFFERENCE = "difference"  # first input less the second: change against the device's own past
+    RATIO = "ratio"  # first input over the second; missing where the second is 0
+    PEER_RANK = "peer_rank"  # share of the same model's devices at that time with a lower value, ties half
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A number computed inside the telemetry store. `text` puts it into words; `{value}` and `{window}` are filled in."""
+
+    name: str
+    kind: Kind
+    metric: str
+    aggregate: Aggregate
+    window: timedelta = timedelta(0)  # not looked at by `last`
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedFeature:
+    """A number computed on the frame from other columns, named by `inputs`."""
+
+    name: str
+    kind: Kind
+    formula: Formula
+    inputs: tuple[str, ...]
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The metrics and features that a store, a frame and a model agree on."""
+
+    metrics: tuple[Metric, ...]
+    features: tuple[Feature, ...]
+    derived: tuple[DerivedFeature, ...] = ()
+
+    @cached_property
+    def metric_by_key(self) -> Mapping[str, Metric]:
+        return {metric.key: metric for metric in self.metrics}
+
+    def stored(self, kind: Kind) -> tuple[Feature, ...]:
+        """The features of `kind` that a store computes, in the catalogue's order."""
+        return tuple(feature for feature in self.features if feature.kind == kind)
+
+    def computed(self, kind: Kind) -> tuple[DerivedFeature, ...]:
+        """The features of `kind` that are computed on the frame, in an order in which inputs come first."""
+        return tuple(feature for feature in self.derived if feature.kind == kind)
+
+    def names(self, kind: Kind) -> tuple[str, ...]:
+        """The frame's feature columns of `kind`, in order: a model's columns are exactly these."""
+        return tuple(f.name for f in self.stored(kind)) + tuple(f.name for f in self.computed(kind))
+
+    def digest(self, kind: Kind) -> str:
+        """A hash of all that decides the frame of `kind`: a model made for another digest is refused."""
+        used = {feature.metric for feature in self.stored(kind)}
+        parts = (
+            [asdict(metric) for metric in self.metrics if metric.key in used],
+            [asdict(feature) for feature in self.stored(kind)],
+            [asdict(feature) for feature in self.computed(kind)],
+        )
+        for group in parts:
+            for part in group:
+                for words in ("text", "help"):
+                    part.pop(words, None)
+        text = json.dumps(parts, default=str, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

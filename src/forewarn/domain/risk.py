@@ -1,0 +1,97 @@
+"""What may fail, and when: a forecast as a curve over six horizons, its reasons, and the risk that a policy reads off it."""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from forewarn.domain.inventory import Kind
+
+HORIZONS: tuple[timedelta, ...] = (
+    timedelta(hours=1),
+    timedelta(hours=6),
+    timedelta(hours=24),
+    timedelta(days=3),
+    timedelta(days=7),
+    timedelta(days=30),
+)
+HORIZON_NAMES: tuple[str, ...] = ("1h", "6h", "24h", "3d", "7d", "30d")
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One cause of a forecast. `contribution` is in log-odds of failure: above 0 raises the risk, below lowers it."""
+
+    feature: str
+    text: str
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
+class FailureForecast:
+    """P(failure within each of `HORIZONS`) of one component, with an 80 % interval; or unknown, with the cause.
+
+    Unknown means that the three tuples are empty and `unknown_because` says what is missing. The curve never falls.
+    """
+
+    component: str
+    kind: Kind
+    host: str
+    device: str
+    time: datetime
+    probabilities: tuple[float, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    model: str = ""  # name and version of what forecast this, "rules" included
+    learned_from: str = ""  # "public drives 2013-15", "rules", ...
+    unknown_because: str = ""
+
+    @property
+    def unknown(self) -> bool:
+        return not self.probabilities
+
+    def within(self, horizon: timedelta) -> float | None:
+        """P(failure within `horizon`), or None if unknown.
+
+        Between the six horizons, and before the first, the hazard is constant; past the last the last value holds.
+
+        >>> from datetime import UTC, datetime
+        >>> f = FailureForecast("disk:A", Kind.DISK, "h1", "sda", datetime(2026, 1, 1, tzinfo=UTC),
+        ...                     probabilities=(0.01, 0.02, 0.05, 0.1, 0.2, 0.4))
+        >>> f.within(timedelta(days=7))
+        0.2
+        """
+        if self.unknown:
+            return None
+        if horizon in HORIZONS:
+            return self.probabilities[HORIZONS.index(horizon)]
+        if horizon >= HORIZONS[-1]:
+            return self.probabilities[-1]
+        return 1.0 - math.exp(-self._cumulative_hazard(horizon))
+
+    def _cumulative_hazard(self, horizon: timedelta) -> float:
+        before_s, before = 0.0, 0.0
+        wanted_s = horizon.total_seconds()
+        for edge, probability in zip(HORIZONS, self.probabilities, strict=True):
+            after_s, after = edge.total_seconds(), -math.log(max(1e-12, 1.0 - probability))
+            if wanted_s <= after_s:
+                share = (wanted_s - before_s) / (after_s - before_s)
+                return before + share * (after - before)
+            before_s, before = after_s, after
+        return before
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """What a policy reads off a forecast: P(failure within its horizon) beside the threshold of the component's kind."""
+
+    component: str
+    kind: Kind
+    host: str
+    probability: float
+    horizon: timedelta
+    threshold: float
+
+    @property
+    def exceeds(self) -> bool:
+        return self.probability > self.threshold

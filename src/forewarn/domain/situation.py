@@ -1,0 +1,102 @@
+"""All that deciding may know, and what one cycle leaves behind for others to read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+
+from forewarn.domain.inventory import Cluster
+from forewarn.domain.plan import Outcome, Plan
+from forewarn.domain.risk import FailureForecast
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What a VM does with what it has."""
+
+    vm: str
+    cpu_cores: float  # mean use
+    dirty_bytes_per_s: float  # rate at which it dirties memory
+    working_set_bytes: int  # the memory that it keeps dirtying; a round never sends more than this again
+
+
+class Rung(StrEnum):
+    """How far Forewarn has gone with a part. `watch` is no action."""
+
+    CLEAR = "clear"
+    WATCH = "watch"
+    MOVE = "move"
+
+
+@dataclass(frozen=True, slots=True)
+class LadderStep:
+    """Where one component stands on the ladder, and for how many cycles its risk has pointed elsewhere."""
+
+    component: str
+    rung: Rung
+    since: datetime
+    cycles_above: int = 0
+    cycles_below: int = 0
+
+
+@dataclass(frozen=True)
+class Situation:
+    """The whole input of a decision. It can be stored, sent and decided on again with the same result."""
+
+    cluster: Cluster
+    forecasts: tuple[FailureForecast, ...] = ()
+    workloads: tuple[Workload, ...] = ()
+    ladder: tuple[LadderStep, ...] = ()
+    in_flight: tuple[Outcome, ...] = ()
+    recent: tuple[Outcome, ...] = ()  # moves that ended within the last day, newest first
+    paused: str = ""  # the reason, while moves are paused
+
+    @cached_property
+    def workload_by_vm(self) -> Mapping[str, Workload]:
+        return {workload.vm: workload for workload in self.workloads}
+
+    @cached_property
+    def forecasts_by_host(self) -> Mapping[str, tuple[FailureForecast, ...]]:
+        found: dict[str, list[FailureForecast]] = {}
+        for forecast in self.forecasts:
+            found.setdefault(forecast.host, []).append(forecast)
+        return {host: tuple(forecasts) for host, forecasts in found.items()}
+
+
+class Severity(StrEnum):
+    """How loud a line of the log is."""
+
+    INFO = "info"
+    NOTICE = "notice"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One plain sentence about what Forewarn saw, decided or did."""
+
+    time: datetime
+    severity: Severity
+    text: str
+    host: str = ""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What one cycle leaves for the dashboard, the API and the command line: everything shown comes from here."""
+
+    time: datetime
+    cycle: int
+    sentence: str  # the cycle's one sentence
+    cluster: Cluster
+    forecasts: tuple[FailureForecast, ...]
+    ladder: tuple[LadderStep, ...]
+    plan: Plan
+    moves: tuple[Outcome, ...]  # running ones first, then the latest ended
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # by component kind
+    horizon_s: float = 604800.0  # that the thresholds speak of
+    mode: str = "observe"
+    paused: str = ""
+    simulated: bool = False
+    log: tuple[LogLine, ...] = ()  # the newest first

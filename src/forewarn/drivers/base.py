@@ -1,0 +1,56 @@
+"""What a driver does. Reading and writing are two protocols, so that whoever may only look holds nothing that moves."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from forewarn.domain.inventory import Cluster
+from forewarn.domain.plan import Move, MoveState
+from forewarn.domain.situation import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class MoveProgress:
+    """How a migration stands, as the placement service sees it. `state` is RUNNING or final."""
+
+    state: MoveState
+    progress: float = 0.0  # 0..1 of the first copy
+    downtime_ms: float = 0.0  # measured, once final
+    text: str = ""
+
+
+class Inventory(Protocol):
+    """The reading half of a driver: harmless."""
+
+    name: str
+
+    def inventory(self) -> Cluster:
+        """A picture of the cluster now. Raises DriverUnavailable."""
+        ...
+
+    def workloads(self) -> tuple[Workload, ...]:
+        """What the VMs do, as far as the placement service knows."""
+        ...
+
+
+class Mover(Protocol):
+    """The writing half of a driver."""
+
+    def check(self, move: Move) -> None:
+        """Raise MoveRefused, with the reason, if this move could not start now."""
+        ...
+
+    def start(self, move: Move) -> None:
+        """Start a live migration and return at once. Raises MoveRefused or DriverUnavailable; then nothing runs."""
+        ...
+
+    def poll(self, move: Move) -> MoveProgress:
+        """How the move stands, judged by where the VM is. A move that the driver never heard of is FAILED, and says so."""
+        ...
+
+    def cancel(self, move: Move) -> None:
+        """Ask the placement service to abort; the outcome comes by `poll`. The VM stays where it was."""
+        ...
+
+
+class Driver(Inventory, Mover, Protocol):
+    """A whole driver."""

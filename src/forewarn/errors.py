@@ -1,0 +1,101 @@
+"""Every exception that Forewarn raises on purpose.
+
+    ForewarnError
+    ├── TemporaryError          worth another try, after `retry_after_s`
+    │   ├── StoreUnavailable    the telemetry store or the state database does not answer
+    │   ├── DriverUnavailable   the VM placement service does not answer
+    │   └── SourceAbsent        a source of telemetry that this host does not have, or that may not be read
+    └── PermanentError          the same call will fail again
+        ├── ConfigurationError  a setting or an option is wrong; names the key and the nearest right one
+        ├── RecordingError      a recorded file cannot be read; names file, place and what was expected
+        ├── TelemetryError      samples that a store refuses
+        ├── FrameError          a feature frame lacks what a model or a catalogue asks for
+        ├── ModelError          a model directory is damaged, foreign or made for another catalogue
+        ├── MoveRefused         a driver or a guard will not start this move; the text says why
+        └── StateError          the state database is foreign, too new or in use
+
+Foreign exceptions are caught where a library is called and chained (`raise ... from`). `code` is stable: the API and
+the command line print it, so that scripts can tell errors apart.
+"""
+
+
+class ForewarnError(Exception):
+    """The root of every error that is raised on purpose; its text is one sentence for a person."""
+
+    code = "error"
+
+
+class TemporaryError(ForewarnError):
+    """Something that may work when tried again after `retry_after_s` seconds."""
+
+    code = "temporary"
+
+    def __init__(self, message: str, retry_after_s: float = 5.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class StoreUnavailable(TemporaryError):
+    """The telemetry store or the state database does not answer."""
+
+    code = "store_unavailable"
+
+
+class DriverUnavailable(TemporaryError):
+    """The VM placement service does not answer."""
+
+    code = "driver_unavailable"
+
+
+class SourceAbsent(TemporaryError):
+    """A source of telemetry that this host does not have, or that may not be read; the text says which and why."""
+
+    code = "source_absent"
+
+
+class PermanentError(ForewarnError):
+    """Something that will fail again when tried again."""
+
+    code = "permanent"
+
+
+class ConfigurationError(PermanentError):
+    """A setting or an option is wrong."""
+
+    code = "configuration"
+
+
+class RecordingError(PermanentError):
+    """A recorded file cannot be read as what it claims to be."""
+
+    code = "recording"
+
+
+class TelemetryError(PermanentError):
+    """Samples that a store refuses."""
+
+    code = "telemetry"
+
+
+class FrameError(PermanentError):
+    """A feature frame lacks what a model or a catalogue asks for."""
+
+    code = "frame"
+
+
+class ModelError(PermanentError):
+    """A model directory is damaged, foreign, or made for another catalogue."""
+
+    code = "model"
+
+
+class MoveRefused(PermanentError):
+    """A driver or a guard will not start this move."""
+
+    code = "move_refused"
+
+
+class StateError(PermanentError):
+    """The state database is foreign, too new, or in use."""
+
+    code = "state"

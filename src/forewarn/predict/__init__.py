@@ -1,0 +1,1 @@
+"""Failure forecasts: calibrated curves per component, with reasons, or unknown."""

@@ -1,0 +1,1 @@
+"""Telemetry stores: they keep samples and compute the feature catalogue where the samples are."""
