@@ -12,7 +12,7 @@ Collected = Sample | ChangeEvent | FailureEvent
 class Collector(Protocol):
     """One family of sources on this host.
 
-    `collect` yields what it can read now; a source that this host does not have yields nothing, and never zeros. It raises
+    `collect` yields what it can read now; a source that this host does not have yields nothing, never zeros. It raises
     `SourceAbsent` where the whole family is absent, so that `forewarn_collector_up` says 0 with the cause.
     """
 

@@ -19,9 +19,9 @@ from forewarn.domain.telemetry import Metric
 class Aggregate(StrEnum):
     """How the samples of a window become one number.
 
-    Windows are left-open, (t - window, t]. Windows under one day, and `last`, end at the asked time; windows from one day
-    to under seven days end at the last full hour; longer ones at the last full UTC day. The value at a window's start is
-    the last sample before it, within the metric's hold limit.
+    Windows are left-open, (t - window, t]. Windows under one day, and `last`, end at the asked time; windows from
+    one day to under seven days end at the last full hour; longer ones at the last full UTC day. The value at a
+    window's start is the last sample before it, within the metric's hold limit.
     """
 
     LAST = "last"  # the newest value, if not older than the metric's hold limit
@@ -48,7 +48,7 @@ class Formula(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """A number computed inside the telemetry store. `text` puts it into words; `{value}` and `{window}` are filled in."""
+    """A number computed inside the telemetry store. `text` puts it into words, with `{value}` and `{window}`."""
 
     name: str
     kind: Kind

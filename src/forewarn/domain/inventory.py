@@ -80,7 +80,7 @@ class Component:
     """One part of a host that can fail, known by its serial number where it has one.
 
     `id` is kind and serial, WWN, DIMM label, MAC or slot (`disk:ZA1234`), else kind, host and kernel name
-    (`disk:host03/sda`). `group` names the set of parts that stand in for each other (a RAID set, a PSU pair, a bond), and
+    (`disk:host03/sda`). `group` names the set of parts that stand in for each other (a RAID set, PSU pair, bond), and
     `spares` says how many more of that set may fail before its VMs do. The path: `whole_host` if every VM of the host
     depends on the part, else `vms` are those that do; neither means that no dependence has been proven.
     """

@@ -1,7 +1,7 @@
-"""The metric catalogue: every quantity that Forewarn understands, under the name that the ecosystem's exporters give it.
+"""The metric catalogue: every quantity that Forewarn understands, under the name that the field's exporters give it.
 
-Names are those of node_exporter (`node_*`), smartctl_exporter (`smartctl_*`) and ipmi_exporter (`ipmi_*`). A new quantity
-is one line here; whatever emits it (an agent, a Prometheus, the simulator) needs to know nothing else.
+Names are those of node_exporter (`node_*`), smartctl_exporter (`smartctl_*`) and ipmi_exporter (`ipmi_*`). A new
+quantity is one line here; whatever emits it (an agent, a Prometheus, the simulator) needs to know nothing else.
 """
 
 from dataclasses import dataclass
@@ -66,7 +66,16 @@ def _nic(key: str, name: str, help_text: str, unit: str = "", *, counter: bool =
 
 
 def _dimm(key: str, name: str, help_text: str) -> Metric:
-    return Metric(key, Kind.MEMORY, name, help_text, "errors", device_label="dimm_label", counter=True, combine=Combine.SUM)
+    return Metric(
+        key,
+        Kind.MEMORY,
+        name,
+        help_text,
+        "errors",
+        device_label="dimm_label",
+        counter=True,
+        combine=Combine.SUM,
+    )
 
 
 def _psu(key: str, name: str, sensor: str, help_text: str, unit: str, combine: Combine = Combine.AVG) -> Metric:
@@ -94,54 +103,103 @@ CPU_METRICS = (
         where=(("chip", "platform_coretemp_.*|.*k10temp.*|pci0000:00_0000:00_18_3|.*cpu.*"),),
     ),
     Metric(
-        "cpu_core_throttles", Kind.CPU, "node_cpu_core_throttles_total", "thermal throttle events of the cores", "events",
-        counter=True, combine=Combine.SUM,
+        "cpu_core_throttles",
+        Kind.CPU,
+        "node_cpu_core_throttles_total",
+        "thermal throttle events of the cores",
+        "events",
+        counter=True,
+        combine=Combine.SUM,
     ),
     Metric(
-        "cpu_package_throttles", Kind.CPU, "node_cpu_package_throttles_total", "thermal throttle events of the packages",
-        "events", counter=True, combine=Combine.SUM,
+        "cpu_package_throttles",
+        Kind.CPU,
+        "node_cpu_package_throttles_total",
+        "thermal throttle events of the packages",
+        "events",
+        counter=True,
+        combine=Combine.SUM,
     ),
     Metric(
-        "cpu_frequency", Kind.CPU, "node_cpu_scaling_frequency_hertz", "clock of the slowest core", "hertz",
+        "cpu_frequency",
+        Kind.CPU,
+        "node_cpu_scaling_frequency_hertz",
+        "clock of the slowest core",
+        "hertz",
         combine=Combine.MIN,
     ),
     Metric(
-        "cpu_busy_seconds", Kind.CPU, "node_cpu_seconds_total", "time that the cores spent working", "seconds",
-        where=(("mode", "user|system|nice|irq|softirq|steal"),), counter=True, combine=Combine.SUM,
+        "cpu_busy_seconds",
+        Kind.CPU,
+        "node_cpu_seconds_total",
+        "time that the cores spent working",
+        "seconds",
+        where=(("mode", "user|system|nice|irq|softirq|steal"),),
+        counter=True,
+        combine=Combine.SUM,
     ),
     Metric(
-        "cpu_idle_seconds", Kind.CPU, "node_cpu_seconds_total", "time that the cores spent idle", "seconds",
-        where=(("mode", "idle|iowait"),), counter=True, combine=Combine.SUM,
+        "cpu_idle_seconds",
+        Kind.CPU,
+        "node_cpu_seconds_total",
+        "time that the cores spent idle",
+        "seconds",
+        where=(("mode", "idle|iowait"),),
+        counter=True,
+        combine=Combine.SUM,
     ),
-)  # fmt: skip
+)
 
 MEMORY_METRICS = (
     _dimm("dimm_corrected", "node_edac_channel_correctable_errors_total", "corrected memory errors of the DIMM"),
-    _dimm("dimm_uncorrected", "node_edac_channel_uncorrectable_errors_total", "uncorrected memory errors of the DIMM"),
+    _dimm(
+        "dimm_uncorrected",
+        "node_edac_channel_uncorrectable_errors_total",
+        "uncorrected memory errors of the DIMM",
+    ),
     Metric("memory_total", Kind.HOST, "node_memory_MemTotal_bytes", "memory of the host", "bytes"),
-    Metric("memory_available", Kind.HOST, "node_memory_MemAvailable_bytes", "memory that the host can still give", "bytes"),
-    Metric("memory_corrupted", Kind.HOST, "node_memory_HardwareCorrupted_bytes", "memory taken offline for errors", "bytes"),
+    Metric(
+        "memory_available",
+        Kind.HOST,
+        "node_memory_MemAvailable_bytes",
+        "memory that the host can still give",
+        "bytes",
+    ),
+    Metric(
+        "memory_corrupted",
+        Kind.HOST,
+        "node_memory_HardwareCorrupted_bytes",
+        "memory taken offline for errors",
+        "bytes",
+    ),
 )
 
 DISK_METRICS = (
     *(_smart(number, words) for number, words in SMART_ATTRIBUTES),
     _disk("smart_status", "smartctl_device_smart_status", "the drive's own verdict, 1 for passed"),
     Metric(
-        "disk_temperature", Kind.DISK, "smartctl_device_temperature", "temperature of the drive", "celsius",
-        where=(("temperature_type", "current"),), device_label="device",
+        "disk_temperature",
+        Kind.DISK,
+        "smartctl_device_temperature",
+        "temperature of the drive",
+        "celsius",
+        where=(("temperature_type", "current"),),
+        device_label="device",
     ),
     _disk("disk_capacity", "smartctl_device_capacity_bytes", "capacity of the drive", "bytes"),
     _disk("disk_power_on_seconds", "smartctl_device_power_on_seconds", "time that the drive has been on", "seconds"),
     _disk("nvme_media_errors", "smartctl_device_media_errors", "media errors of the drive", "errors", counter=True),
     _disk("nvme_critical_warning", "smartctl_device_critical_warning", "critical warning bits of the drive"),
-    _disk("nvme_percentage_used", "smartctl_device_percentage_used", "share of the drive's life that is used", "percent"),
+    _disk(
+        "nvme_percentage_used", "smartctl_device_percentage_used", "share of the drive's life that is used", "percent"
+    ),
     _disk("nvme_available_spare", "smartctl_device_available_spare", "spare blocks that are left", "percent"),
     _disk("disk_reads", "node_disk_reads_completed_total", "completed reads", "operations", counter=True),
     _disk("disk_writes", "node_disk_writes_completed_total", "completed writes", "operations", counter=True),
     _disk("disk_read_seconds", "node_disk_read_time_seconds_total", "time spent reading", "seconds", counter=True),
     _disk("disk_write_seconds", "node_disk_write_time_seconds_total", "time spent writing", "seconds", counter=True),
     _disk("disk_io_errors", "forewarn_disk_io_errors_total", "failed requests of the device", "errors", counter=True),
-)  # fmt: skip
+)
 
 NETWORK_METRICS = (
     _nic("nic_receive_bytes", "node_network_receive_bytes_total", "bytes received", "bytes"),
@@ -150,7 +208,12 @@ NETWORK_METRICS = (
     _nic("nic_transmit_errors", "node_network_transmit_errs_total", "transmit errors", "errors"),
     _nic("nic_frame_errors", "node_network_receive_frame_total", "frame (CRC) errors", "errors"),
     _nic("nic_receive_drops", "node_network_receive_drop_total", "received packets dropped", "packets"),
-    _nic("nic_carrier_changes", "node_network_carrier_changes_total", "losses and returns of the link", "changes"),
+    _nic(
+        "nic_carrier_changes",
+        "node_network_carrier_changes_total",
+        "losses and returns of the link",
+        "changes",
+    ),
     _nic("nic_up", "node_network_up", "1 while the link is up", counter=False),
     _nic("nic_speed", "node_network_speed_bytes", "negotiated speed", "bytes per second", counter=False),
 )
@@ -161,17 +224,38 @@ POWER_METRICS = (
     _psu("psu_amperes", "ipmi_current_amperes", ".*", "output current of the supply", "amperes"),
     _psu("psu_temperature", "ipmi_temperature_celsius", ".*", "temperature of the supply", "celsius", Combine.MAX),
     _psu("psu_fan_speed", "ipmi_fan_speed_rpm", ".*", "fan speed of the supply", "rpm", Combine.MIN),
-    _psu("psu_state", "ipmi_sensor_state", ".*", "state of the supply's sensors: 0 good, 1 warning, 2 critical", "",
-         Combine.MAX),
-    Metric(
-        "board_volts_alarm", Kind.POWER, "node_hwmon_in_alarm", "voltage alarms of the board", combine=Combine.SUM,
+    _psu(
+        "psu_state",
+        "ipmi_sensor_state",
+        ".*",
+        "state of the supply's sensors: 0 good, 1 warning, 2 critical",
+        "",
+        Combine.MAX,
     ),
     Metric(
-        "board_volts", Kind.POWER, "node_hwmon_in_volts", "12 V rail of the board", "volts",
+        "board_volts_alarm",
+        Kind.POWER,
+        "node_hwmon_in_alarm",
+        "voltage alarms of the board",
+        combine=Combine.SUM,
+    ),
+    Metric(
+        "board_volts",
+        Kind.POWER,
+        "node_hwmon_in_volts",
+        "12 V rail of the board",
+        "volts",
         where=(("sensor", ".*12v.*"),),
     ),
-    Metric("package_joules", Kind.POWER, "node_rapl_package_joules_total", "energy used by the CPU packages", "joules",
-           counter=True, combine=Combine.SUM),
-)  # fmt: skip
+    Metric(
+        "package_joules",
+        Kind.POWER,
+        "node_rapl_package_joules_total",
+        "energy used by the CPU packages",
+        "joules",
+        counter=True,
+        combine=Combine.SUM,
+    ),
+)
 
 METRICS: tuple[Metric, ...] = (*CPU_METRICS, *MEMORY_METRICS, *DISK_METRICS, *NETWORK_METRICS, *POWER_METRICS)

@@ -80,7 +80,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do now, in this order, and all that was rejected. `generation` is that of the cluster it was made from."""
+    """What to do now, in this order, and all that was rejected. `generation` is that of the cluster used."""
 
     id: str
     time: datetime

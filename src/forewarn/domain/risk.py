@@ -1,4 +1,4 @@
-"""What may fail, and when: a forecast as a curve over six horizons, its reasons, and the risk that a policy reads off it."""
+"""What may fail, and when: a forecast as a curve over six horizons, its reasons, and the risk read off it."""
 
 import math
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ class FailureForecast:
 
 @dataclass(frozen=True, slots=True)
 class Risk:
-    """What a policy reads off a forecast: P(failure within its horizon) beside the threshold of the component's kind."""
+    """What a policy reads off a forecast: P(failure within its horizon) beside the threshold of the kind."""
 
     component: str
     kind: Kind

@@ -1,7 +1,7 @@
 """What is measured: a sample as an exporter exposes it, and the metrics that Forewarn understands.
 
-A `Sample` carries the ecosystem's own name and labels (node_exporter, smartctl_exporter, ipmi_exporter). A `Metric` says
-which samples are meant, of which component kind they are, and which label names the device.
+A `Sample` carries the ecosystem's own name and labels (node_exporter, smartctl_exporter, ipmi_exporter). A `Metric`
+says which samples are meant, of which component kind they are, and which label names the device.
 """
 
 from collections.abc import Mapping
@@ -33,11 +33,11 @@ class Combine(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A named quantity of one component, and the series in which it is found.
+    r"""A named quantity of one component, and the series in which it is found.
 
     `where` holds label names and regular expressions that must match whole values. `device_label` names the label that
-    tells devices of one host apart; empty means one device per host, called as its kind. `device_pattern`, where set, must
-    match the label's start, and its first group is the device (`(PSU\\d+)` finds PSU1 in `PSU1 Vout`).
+    tells devices of one host apart; empty means one device per host, called as its kind. `device_pattern`, where set,
+    must match the label's start, and its first group is the device (`(PSU\d+)` finds PSU1 in `PSU1 Vout`).
     """
 
     key: str

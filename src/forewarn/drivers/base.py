@@ -44,7 +44,7 @@ class Mover(Protocol):
         ...
 
     def poll(self, move: Move) -> MoveProgress:
-        """How the move stands, judged by where the VM is. A move that the driver never heard of is FAILED, and says so."""
+        """How the move stands, judged by where the VM is. A move that the driver never knew is FAILED."""
         ...
 
     def cancel(self, move: Move) -> None:

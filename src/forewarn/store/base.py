@@ -10,7 +10,7 @@ import pyarrow as pa
 from forewarn.domain.feature import Catalog
 from forewarn.domain.inventory import Kind
 
-TIME = pa.timestamp("us", tz="UTC")
+TIME: pa.DataType = pa.timestamp("us", tz="UTC")
 
 # One row per value. `component` is a component's id, `metric` a key of the metric catalogue. A NaN ends a series' last
 # value (Prometheus calls it a stale marker): nothing holds past it until the next sample.
