@@ -1,0 +1,1 @@
+"""Deciding: pure functions from a situation and a policy to a plan that leaves nothing to choose."""

@@ -1,0 +1,140 @@
+"""What happened and why, in plain sentences for a tired operator: pure functions from two pictures to log lines.
+
+Every state change that the log, the dashboard and the golden logs of the scenarios show is worded here, once.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from forewarn.domain.inventory import Cluster, Criticality, HostState, VirtualMachine
+from forewarn.domain.plan import Move, MoveState, Outcome, Plan
+from forewarn.domain.risk import HORIZON_NAMES, HORIZONS, FailureForecast
+from forewarn.domain.situation import LadderStep, LogLine, Rung, Severity, Situation
+
+_RUNG_SEVERITY = {Rung.CLEAR: Severity.INFO, Rung.WATCH: Severity.NOTICE, Rung.MOVE: Severity.WARNING}
+_MOVE_SEVERITY = {
+    MoveState.FAILED: Severity.WARNING,
+    MoveState.REFUSED: Severity.WARNING,
+    MoveState.CANCELLED: Severity.NOTICE,
+}
+
+
+def ladder_lines(
+    before: Sequence[LadderStep],
+    after: Sequence[LadderStep],
+    forecasts: Iterable[FailureForecast],
+    horizon: timedelta,
+    now: datetime,
+) -> tuple[LogLine, ...]:
+    """One line for each component whose rung changed, with the forecast that moved it."""
+    rungs = {step.component: step.rung for step in before}
+    by_component = {forecast.component: forecast for forecast in forecasts}
+    lines = []
+    for step in after:
+        old = rungs.get(step.component, Rung.CLEAR)
+        forecast = by_component.get(step.component)
+        if step.rung != old and forecast is not None:
+            text = f"{forecast.host}: from '{old}' to '{step.rung}': {in_words(forecast, horizon)}"
+            lines.append(LogLine(now, _RUNG_SEVERITY[step.rung], text, forecast.host))
+    return tuple(lines)
+
+
+def in_words(forecast: FailureForecast, horizon: timedelta) -> str:
+    """A forecast as half a sentence.
+
+    >>> from datetime import UTC, datetime
+    >>> from forewarn.domain.inventory import Kind
+    >>> now = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> in_words(FailureForecast("disk:S3Z8", Kind.DISK, "h1", "sda", now, unknown_because="no SMART"), timedelta(days=7))
+    'disk S3Z8 is unknown: no SMART'
+    """
+    name = part_name(forecast.component)
+    probability = forecast.within(horizon)
+    if probability is None:
+        return f"{name} is unknown: {forecast.unknown_because}"
+    raising = [reason.text for reason in forecast.reasons if reason.contribution > 0][:1]
+    because = f" ({raising[0]})" if raising else ""
+    return f"{name} fails within {horizon_name(horizon)} with p={probability:.2f}{because}"
+
+
+def part_name(component: str) -> str:
+    """`disk:S3Z8` as `disk S3Z8`; the host in a place id is left out, since the sentence names it."""
+    kind, _, identity = component.partition(":")
+    return f"{kind} {identity.rpartition('/')[2]}"
+
+
+def horizon_name(horizon: timedelta) -> str:
+    """`7 d` for seven days, `6 h` for six hours."""
+    name = HORIZON_NAMES[HORIZONS.index(horizon)] if horizon in HORIZONS else f"{horizon.total_seconds() / 3600:g}h"
+    return f"{name[:-1]} {name[-1]}"
+
+
+def host_lines(before: Cluster | None, after: Cluster, recent: Iterable[Outcome]) -> tuple[LogLine, ...]:
+    """One line for each host that went down or came back since `before`."""
+    if before is None:
+        return ()
+    lines = []
+    for host in after.hosts:
+        old = before.host_by_name.get(host.name)
+        if old is None or old.state == host.state:
+            continue
+        if host.state == HostState.DOWN:
+            text = _failure_sentence(host.name, before.vms_by_host[host.name], moved_away(host.name, recent))
+            lines.append(LogLine(after.time, Severity.WARNING, text, host.name))
+        elif old.state == HostState.DOWN:
+            lines.append(LogLine(after.time, Severity.INFO, f"{host.name} is back", host.name))
+    return tuple(lines)
+
+
+def moved_away(host: str, recent: Iterable[Outcome]) -> tuple[Move, ...]:
+    """The moves off `host` that succeeded, in the order given."""
+    return tuple(o.move for o in recent if o.move.source == host and o.state == MoveState.SUCCEEDED)
+
+
+def _failure_sentence(host: str, on_it: Sequence[VirtualMachine], away: Sequence[Move]) -> str:
+    critical = sum(vm.criticality == Criticality.HIGH for vm in on_it)
+    lost = f"{_count(len(on_it), 'VM')} on it interrupted, {critical} of them critical" if on_it else "no VM was on it"
+    if not away:
+        return f"{host} failed: {lost}; nothing had been moved away"
+    names = ", ".join(move.vm_name for move in away[:5]) + (", ..." if len(away) > 5 else "")
+    return f"{host} failed: {lost}; {_count(len(away), 'VM')} had been moved away before ({names})"
+
+
+def outcome_line(outcome: Outcome) -> LogLine:
+    """What became of a move, with its rule and its reason when it starts."""
+    move = outcome.move
+    way = f"{move.vm_name} from {move.source} to {move.target}"
+    texts = {
+        MoveState.INTENDED: f"will move {way}: {move.rule}",
+        MoveState.RUNNING: f"{move.rule}: moving {way}: {move.reason}",
+        MoveState.SUCCEEDED: f"moved {way} in {outcome.duration_s:.1f} s, downtime {outcome.downtime_ms:.0f} ms",
+        MoveState.FAILED: f"could not move {way}: {outcome.text}",
+        MoveState.CANCELLED: f"cancelled the move of {way}: {outcome.text}",
+        MoveState.REFUSED: f"did not move {way}: {outcome.text}",
+    }
+    severity = _MOVE_SEVERITY.get(outcome.state, Severity.NOTICE)
+    return LogLine(outcome.time, severity, texts[outcome.state], move.source)
+
+
+def cycle_sentence(situation: Situation, plan: Plan, outcomes: Sequence[Outcome], thresholds: Mapping[str, float],
+                   horizon: timedelta) -> str:  # fmt: skip
+    """The one sentence that a cycle returns: what was looked at, what is wrong, and what is done about it."""
+    cluster = situation.cluster
+    risky = [f for f in situation.forecasts if (f.within(horizon) or 0.0) > thresholds.get(f.kind, 1.0)]
+    unknown = sum(forecast.unknown for forecast in situation.forecasts)
+    seen = f"{_count(len(cluster.hosts), 'host')}, {_count(len(situation.forecasts), 'part')}, {unknown} unknown"
+    if not risky:
+        return f"{seen}: nothing above its threshold{_doing(outcomes, plan)}"
+    worst = max(risky, key=lambda forecast: forecast.within(horizon) or 0.0)
+    return f"{seen}, {len(risky)} above threshold: {worst.host}, {in_words(worst, horizon)}{_doing(outcomes, plan)}"
+
+
+def _doing(outcomes: Sequence[Outcome], plan: Plan) -> str:
+    running = sum(not outcome.state.final for outcome in outcomes)
+    if running:
+        return f"; {_count(running, 'move')} running"
+    return f"; {_count(len(plan.moves), 'move')} proposed" if plan.moves else ""
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
