@@ -45,7 +45,8 @@ def in_words(forecast: FailureForecast, horizon: timedelta) -> str:
     >>> from datetime import UTC, datetime
     >>> from forewarn.domain.inventory import Kind
     >>> now = datetime(2026, 1, 1, tzinfo=UTC)
-    >>> in_words(FailureForecast("disk:S3Z8", Kind.DISK, "h1", "sda", now, unknown_because="no SMART"), timedelta(days=7))
+    >>> blind = FailureForecast("disk:S3Z8", Kind.DISK, "h1", "sda", now, unknown_because="no SMART")
+    >>> in_words(blind, timedelta(days=7))
     'disk S3Z8 is unknown: no SMART'
     """
     name = part_name(forecast.component)

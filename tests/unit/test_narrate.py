@@ -1,0 +1,126 @@
+"""The log speaks in sentences that a tired operator understands."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from forewarn.decide.narrate import cycle_sentence, horizon_name, host_lines, in_words, ladder_lines, outcome_line
+from forewarn.domain.inventory import Cluster, Criticality, Host, HostState, Kind, VirtualMachine
+from forewarn.domain.plan import PROACTIVE_FAILURE_AVOIDANCE, Move, MoveState, Outcome, Plan
+from forewarn.domain.risk import FailureForecast, Reason
+from forewarn.domain.situation import LadderStep, Rung, Severity, Situation
+
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
+WEEK = timedelta(days=7)
+FORECAST = FailureForecast(
+    "disk:ZA1", Kind.DISK, "host03", "sda", NOW,
+    probabilities=(0.01, 0.02, 0.1, 0.2, 0.41, 0.6),
+    reasons=(Reason("age", "young drive", -0.2), Reason("smart_197_last", "96 pending sectors", 2.0)),
+)  # fmt: skip
+MOVE = Move(
+    "m1", "vm1", "web-01", Criticality.HIGH, "host03", "host09", "disk:ZA1", Kind.DISK, 0.41, 0.2,
+    PROACTIVE_FAILURE_AVOIDANCE, "disk ZA1 fails within 7 d with p=0.41, above 0.20",
+)  # fmt: skip
+VM = VirtualMachine("vm2", "db-01", "host03", 2, 2**30, Criticality.HIGH)
+CLUSTER = Cluster(NOW, hosts=(Host("host03"), Host("host09")), vms=(VM,))
+
+
+def with_state(state: HostState) -> Cluster:
+    return replace(CLUSTER, hosts=(Host("host03", state), Host("host09")))
+
+
+def test_a_rung_that_changed_is_said_with_the_forecast_behind_it() -> None:
+    after = (LadderStep("disk:ZA1", Rung.MOVE, NOW),)
+    (line,) = ladder_lines((LadderStep("disk:ZA1", Rung.WATCH, NOW),), after, [FORECAST], WEEK, NOW)
+    assert line.text == ("host03: from 'watch' to 'move': disk ZA1 fails within 7 d with p=0.41 (96 pending sectors)")
+    assert (line.severity, line.host) == (Severity.WARNING, "host03")
+
+
+def test_a_rung_that_stays_is_not_said_again() -> None:
+    steps = (LadderStep("disk:ZA1", Rung.MOVE, NOW),)
+    assert ladder_lines(steps, steps, [FORECAST], WEEK, NOW) == ()
+
+
+def test_a_part_without_a_forecast_says_nothing() -> None:
+    assert ladder_lines((), (LadderStep("disk:gone", Rung.WATCH, NOW),), [FORECAST], WEEK, NOW) == ()
+
+
+def test_a_forecast_without_a_raising_reason_has_no_bracket() -> None:
+    assert in_words(replace(FORECAST, reasons=()), WEEK) == "disk ZA1 fails within 7 d with p=0.41"
+
+
+@pytest.mark.parametrize(
+    ("horizon", "name"), [(WEEK, "7 d"), (timedelta(hours=6), "6 h"), (timedelta(hours=36), "36 h")]
+)
+def test_a_horizon_is_named_with_its_unit(horizon: timedelta, name: str) -> None:
+    assert horizon_name(horizon) == name
+
+
+def test_a_failed_host_is_said_with_whom_it_hit_and_who_had_left() -> None:
+    moved = Outcome(MOVE, MoveState.SUCCEEDED, NOW)
+    (line,) = host_lines(CLUSTER, with_state(HostState.DOWN), [moved])
+    assert line.text == (
+        "host03 failed: 1 VM on it interrupted, 1 of them critical; 1 VM had been moved away before (web-01)"
+    )
+
+
+def test_only_moves_that_succeeded_count_as_moved_away() -> None:
+    failed = Outcome(MOVE, MoveState.FAILED, NOW)
+    empty = replace(CLUSTER, vms=())
+    (line,) = host_lines(empty, with_state(HostState.DOWN), [failed])
+    assert line.text == "host03 failed: no VM was on it; nothing had been moved away"
+
+
+def test_more_than_five_names_are_cut() -> None:
+    moved = [Outcome(replace(MOVE, vm_name=f"web-{n}"), MoveState.SUCCEEDED, NOW) for n in range(6)]
+    (line,) = host_lines(CLUSTER, with_state(HostState.DOWN), moved)
+    assert line.text.endswith("6 VMs had been moved away before (web-0, web-1, web-2, web-3, web-4, ...)")
+
+
+def test_a_host_that_returns_is_said_and_one_in_maintenance_is_not_a_failure() -> None:
+    (line,) = host_lines(with_state(HostState.DOWN), CLUSTER, [])
+    assert line.text == "host03 is back"
+    assert host_lines(CLUSTER, with_state(HostState.MAINTENANCE), []) == ()
+
+
+def test_a_first_look_and_a_new_host_are_no_change() -> None:
+    assert host_lines(None, CLUSTER, []) == ()
+    assert host_lines(replace(CLUSTER, hosts=()), CLUSTER, []) == ()
+
+
+@pytest.mark.parametrize(
+    ("state", "text", "severity"),
+    [
+        (MoveState.INTENDED, "will move web-01 from host03 to host09: Proactive Failure Avoidance", Severity.NOTICE),
+        (
+            MoveState.RUNNING,
+            "Proactive Failure Avoidance: moving web-01 from host03 to host09: "
+            "disk ZA1 fails within 7 d with p=0.41, above 0.20",
+            Severity.NOTICE,
+        ),
+        (MoveState.SUCCEEDED, "moved web-01 from host03 to host09 in 3.2 s, downtime 120 ms", Severity.NOTICE),
+        (MoveState.FAILED, "could not move web-01 from host03 to host09: link lost", Severity.WARNING),
+        (MoveState.CANCELLED, "cancelled the move of web-01 from host03 to host09: link lost", Severity.NOTICE),
+        (MoveState.REFUSED, "did not move web-01 from host03 to host09: link lost", Severity.WARNING),
+    ],
+)
+def test_every_outcome_has_its_sentence(state: MoveState, text: str, severity: Severity) -> None:
+    line = outcome_line(Outcome(MOVE, state, NOW, text="link lost", duration_s=3.2, downtime_ms=120.0))
+    assert (line.text, line.severity) == (text, severity)
+
+
+def test_a_cycle_says_in_one_sentence_what_is_wrong_and_what_is_done() -> None:
+    blind = FailureForecast("cpu:h", Kind.CPU, "host09", "cpu", NOW, unknown_because="no temperature")
+    situation = Situation(CLUSTER, (FORECAST, blind))
+    running = Outcome(MOVE, MoveState.RUNNING, NOW)
+    plan = Plan("p", NOW, 0, (MOVE,))
+    calm, thresholds = {"disk": 0.9}, {"disk": 0.2}
+    assert cycle_sentence(situation, Plan("p", NOW, 0), (), calm, WEEK) == (
+        "2 hosts, 2 parts, 1 unknown: nothing above its threshold"
+    )
+    assert cycle_sentence(situation, plan, (running,), thresholds, WEEK) == (
+        "2 hosts, 2 parts, 1 unknown, 1 above threshold: host03, "
+        "disk ZA1 fails within 7 d with p=0.41 (96 pending sectors); 1 move running"
+    )
+    assert cycle_sentence(situation, plan, (), thresholds, WEEK).endswith("; 1 move proposed")
