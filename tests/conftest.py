@@ -1,4 +1,4 @@
-"""What holds for every test: where recorded data lies, how chance is seeded, and a list of what was skipped."""
+"""What holds for every test: where recorded data lies, how chance is seeded, what was skipped and why."""
 
 import os
 import shutil
@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _recorded(variable: str, beside: str) -> Path:
-    """The folder that the environment names, or one beside the repository, or a skip that says what to set."""
+    """The folder that the environment names, else one beside the repository, else a skip that says so."""
     named = os.environ.get(variable)
     folder = Path(named) if named else ROOT.parent / "shared" / beside
     if not folder.is_dir():
@@ -94,8 +94,7 @@ def skipped_lines(grouped: dict[str, list[str]]) -> list[str]:
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Closes each run with what it did not try, and why."""
-    reports = [report for report in terminalreporter.stats.get("skipped", []) if not hasattr(report, "wasxfail")]
-    lines = skipped_lines(skipped_by_reason(reports))
+    lines = skipped_lines(skipped_by_reason(terminalreporter.stats.get("skipped", [])))
     terminalreporter.section("what was skipped, and why")
     for line in lines:
         terminalreporter.line(line)
