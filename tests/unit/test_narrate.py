@@ -20,7 +20,7 @@ FORECAST = FailureForecast(
 )  # fmt: skip
 MOVE = Move(
     "m1", "vm1", "web-01", Criticality.HIGH, "host03", "host09", "disk:ZA1", Kind.DISK, 0.41, 0.2,
-    PROACTIVE_FAILURE_AVOIDANCE, "disk ZA1 fails within 7 d with p=0.41, above 0.20",
+    PROACTIVE_FAILURE_AVOIDANCE, "p=0.41, above 0.20",
 )  # fmt: skip
 VM = VirtualMachine("vm2", "db-01", "host03", 2, 2**30, Criticality.HIGH)
 CLUSTER = Cluster(NOW, hosts=(Host("host03"), Host("host09")), vms=(VM,))
@@ -48,6 +48,11 @@ def test_a_part_without_a_forecast_says_nothing() -> None:
 
 def test_a_forecast_without_a_raising_reason_has_no_bracket() -> None:
     assert in_words(replace(FORECAST, reasons=()), WEEK) == "disk ZA1 fails within 7 d with p=0.41"
+
+
+def test_an_unknown_forecast_says_what_is_missing() -> None:
+    blind = replace(FORECAST, probabilities=(), unknown_because="no SMART attributes for 3 h")
+    assert in_words(blind, WEEK) == "disk ZA1 is unknown: no SMART attributes for 3 h"
 
 
 @pytest.mark.parametrize(
@@ -95,8 +100,7 @@ def test_a_first_look_and_a_new_host_are_no_change() -> None:
         (MoveState.INTENDED, "will move web-01 from host03 to host09: Proactive Failure Avoidance", Severity.NOTICE),
         (
             MoveState.RUNNING,
-            "Proactive Failure Avoidance: moving web-01 from host03 to host09: "
-            "disk ZA1 fails within 7 d with p=0.41, above 0.20",
+            "Proactive Failure Avoidance: moving web-01 from host03 to host09: p=0.41, above 0.20",
             Severity.NOTICE,
         ),
         (MoveState.SUCCEEDED, "moved web-01 from host03 to host09 in 3.2 s, downtime 120 ms", Severity.NOTICE),
