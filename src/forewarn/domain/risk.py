@@ -1,5 +1,6 @@
 """What may fail, and when: a forecast as a curve over six horizons, its reasons, and the risk read off it."""
 
+import bisect
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -70,15 +71,12 @@ class FailureForecast:
         return 1.0 - math.exp(-self._cumulative_hazard(horizon))
 
     def _cumulative_hazard(self, horizon: timedelta) -> float:
-        before_s, before = 0.0, 0.0
-        wanted_s = horizon.total_seconds()
-        for edge, probability in zip(HORIZONS, self.probabilities, strict=True):
-            after_s, after = edge.total_seconds(), -math.log(max(1e-12, 1.0 - probability))
-            if wanted_s <= after_s:
-                share = (wanted_s - before_s) / (after_s - before_s)
-                return before + share * (after - before)
-            before_s, before = after_s, after
-        return before
+        """-ln P(survival) at a horizon before the last one, linear between the six."""
+        edges_s = (0.0, *(edge.total_seconds() for edge in HORIZONS))
+        hazards = (0.0, *(-math.log(max(1e-12, 1.0 - probability)) for probability in self.probabilities))
+        after = bisect.bisect_right(edges_s, horizon.total_seconds())
+        share = (horizon.total_seconds() - edges_s[after - 1]) / (edges_s[after] - edges_s[after - 1])
+        return hazards[after - 1] + share * (hazards[after] - hazards[after - 1])
 
 
 @dataclass(frozen=True, slots=True)
