@@ -43,6 +43,7 @@ class Formula(StrEnum):
 
     DIFFERENCE = "difference"  # first input less the second: change against the device's own past
     RATIO = "ratio"  # first input over the second; missing where the second is 0
+    SHARE = "share"  # first input over the sum of both; missing where that is 0
     PEER_RANK = "peer_rank"  # share of the same model's devices at that time with a lower value, ties half
 
 
