@@ -14,6 +14,17 @@ from forewarn.errors import StateError
 _SNAPSHOT = TypeAdapter(Snapshot)
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one. Raises StateError where that cannot be done."""
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        raise StateError(f"cannot write {path}: {error.strerror}") from error
+
+
 class SnapshotFile:
     """One snapshot on disk. Reading is cheap while the file has not changed; both ends may be in one process or two."""
 
@@ -25,13 +36,7 @@ class SnapshotFile:
 
     def write(self, snapshot: Snapshot) -> None:
         """Replace the file in one step. Raises StateError if the folder cannot be written."""
-        partial = self.path.with_suffix(".partial")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(_SNAPSHOT.dump_json(snapshot))
-            partial.replace(self.path)
-        except OSError as error:
-            raise StateError(f"cannot write the snapshot {self.path}: {error.strerror}") from error
+        write_whole(self.path, _SNAPSHOT.dump_json(snapshot))
 
     def read(self) -> Snapshot | None:
         """The last snapshot, or None before the first cycle. Raises StateError for a file that is no snapshot."""
