@@ -46,6 +46,7 @@ class Refusal(StrEnum):
     UNKNOWN_RISK = "unknown_risk"
     NO_CONVERGENCE = "no_convergence"
     HOST_DOWN = "host_down"
+    BACK_OFF = "back_off"
     TARGET_FULL = "target_full"
     TARGET_RISKY = "target_risky"
     TARGET_DOWN = "target_down"
@@ -54,6 +55,7 @@ class Refusal(StrEnum):
     TARGET_SAME_HOST = "target_same_host"
     TARGET_ANTI_AFFINITY = "target_anti_affinity"
     TARGET_UTILIZATION = "target_utilization"
+    DRIVER_UNAVAILABLE = "driver_unavailable"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ class MoveProgress:
     progress: float = 0.0  # 0..1 of the first copy
     downtime_ms: float = 0.0  # measured, once final
     text: str = ""
+    duration_s: float = 0.0  # measured, once final; 0 where the service does not say
 
 
 class Inventory(Protocol):
