@@ -13,10 +13,12 @@ LAB ?= 1
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+# Wheels by their hashes, and nothing that the lock does not name; modules are compiled when they are first imported.
+LOCKED := --quiet --require-hashes --no-deps --only-binary :all: -r
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --no-compile
 QUICK := $(wildcard tests/house tests/unit tests/contract tests/scenarios tests/properties)
-COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --fork-strategy fewest \
-	--generate-hashes --no-emit-index-url --no-emit-find-links
+COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal \
+	--python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links
 
 .NOTPARALLEL:
 .PHONY: help demo setup test system tests check format lint types contracts bench lock clean
@@ -64,9 +66,10 @@ bench: $(VENV)/.setup  ## every benchmark
 	@set -e; for bench in benchmarks/*.py; do $(BIN)/python "$$bench"; done
 
 lock: $(VENV)/.setup  ## new versions into requirements/, for whoever has read what changed
-	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) --upgrade --extra server --group dev -o requirements/dev.txt
-	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(COMPILE) --upgrade --extra server --group build \
-		--constraint requirements/dev.txt -o requirements/demo.txt
+	@$(COMPILE) --upgrade --extra server --group dev pyproject.toml -o requirements/dev.txt
+	@$(COMPILE) --constraint requirements/dev.txt --extra server --group build pyproject.toml \
+		-o requirements/demo.txt
+	@$(COMPILE) --constraint requirements/dev.txt --group bootstrap -o requirements/bootstrap.txt
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) build dist htmlcov test-results .coverage .coverage.* .hypothesis
@@ -83,12 +86,15 @@ $(VENV)/.made:
 
 $(VENV)/.demo: $(VENV)/.made requirements/demo.txt pyproject.toml
 	@echo "Setting up $(VENV) from requirements/demo.txt (once; a minute or so)" >&2
-	@$(PIP) install --require-hashes --no-deps --only-binary :all: -r requirements/demo.txt >&2
-	@$(PIP) install --no-deps --no-build-isolation --editable . >&2
+	@$(PIP) $(LOCKED) requirements/demo.txt >&2
+	@$(PIP) --quiet --no-deps --no-build-isolation --editable . >&2
 	@touch $@
 
-$(VENV)/.setup: $(VENV)/.made requirements/dev.txt pyproject.toml
+# uv takes a third of pip's time; pip knows the mirror and the certificates that a site has set for it.
+$(VENV)/.setup: $(VENV)/.made requirements/bootstrap.txt requirements/dev.txt pyproject.toml
 	@echo "Setting up $(VENV) from requirements/dev.txt (once; a minute or so)" >&2
-	@$(PIP) install --require-hashes --no-deps --only-binary :all: -r requirements/dev.txt >&2
-	@$(PIP) install --no-deps --no-build-isolation --editable . >&2
+	@$(PIP) $(LOCKED) requirements/bootstrap.txt >&2
+	@$(BIN)/uv pip install --python $(BIN)/python $(LOCKED) requirements/dev.txt >&2 || \
+		$(PIP) $(LOCKED) requirements/dev.txt >&2
+	@$(PIP) --quiet --no-deps --no-build-isolation --editable . >&2
 	@touch $@ $(VENV)/.demo
