@@ -1,0 +1,125 @@
+"""A situation as a policy sees it: which risks exceed their thresholds, who must receive nothing, who is on the move.
+
+Everything here is looked up while a plan is made, so each answer is worked out once. Nothing is decided here.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from forewarn.decide import score
+from forewarn.decide.narrate import horizon_name, part_name
+from forewarn.decide.policy import PolicySettings
+from forewarn.domain.inventory import Component, Kind, VirtualMachine
+from forewarn.domain.plan import MoveState
+from forewarn.domain.risk import FailureForecast, Risk
+from forewarn.domain.situation import LadderStep, Rung, Situation
+
+
+class Outlook:
+    """A situation with the settings applied."""
+
+    def __init__(self, situation: Situation, settings: PolicySettings, ladder: tuple[LadderStep, ...]) -> None:
+        self.situation, self.settings, self.cluster = situation, settings, situation.cluster
+        self._rungs = {step.component: step.rung for step in ladder}
+        self._assumed = {kind: settings.threshold(kind) for kind in Kind}
+        self._exposures: dict[tuple[str, timedelta], score.Exposure] = {}
+
+    @cached_property
+    def risks(self) -> Mapping[str, tuple[Risk, ...]]:
+        """By host, in the order of names: its parts on the rung `move` and over their threshold, the worst first."""
+        found: dict[str, list[Risk]] = {}
+        for forecast in self.situation.forecasts:
+            risk = self._risk(forecast)
+            if risk and risk.exceeds and self._rungs[forecast.component] is Rung.MOVE:
+                found.setdefault(forecast.host, []).append(risk)
+        return {host: tuple(sorted(found[host], key=_by_excess)) for host in sorted(found)}
+
+    @cached_property
+    def unknowns(self) -> tuple[FailureForecast, ...]:
+        """The forecasts that say nothing, by host and part."""
+        unknown = (forecast for forecast in self.situation.forecasts if forecast.unknown)
+        return tuple(sorted(unknown, key=lambda forecast: (forecast.host, forecast.component)))
+
+    @cached_property
+    def blocked(self) -> Mapping[str, str]:
+        """By host: why it must receive nothing, for what it risks itself."""
+        found: dict[str, str] = {}
+        if not self.settings.silent_may_receive:
+            heard = self.situation.forecasts_by_host
+            found = {
+                host.name: "nothing is known of its health" for host in self.cluster.hosts if host.name not in heard
+            }
+        for forecast in sorted(self.situation.forecasts, key=lambda forecast: forecast.component):
+            if forecast.host not in found and (why := self._why_blocked(forecast)):
+                found[forecast.host] = why
+        return found
+
+    def exposure(self, host: str, horizon: timedelta) -> score.Exposure:
+        """P(interrupted within `horizon`) of the VMs on a host."""
+        key = (host, horizon)
+        if key not in self._exposures:
+            probabilities = score.known(self.situation.forecasts_by_host.get(host, ()), horizon)
+            components = self.cluster.components_by_host.get(host, ())
+            self._exposures[key] = score.exposure(components, probabilities, self._assumed)
+        return self._exposures[key]
+
+    @cached_property
+    def under_way(self) -> Mapping[str, str]:
+        """The target of every VM whose move is intended or running."""
+        return {outcome.move.vm: outcome.move.target for outcome in self.situation.in_flight if not outcome.state.final}
+
+    @cached_property
+    def moves_lately(self) -> Counter[str]:
+        """How often each VM has been moved lately."""
+        return Counter(o.move.vm for o in self.situation.recent if o.state is MoveState.SUCCEEDED)
+
+    @cached_property
+    def failed_at(self) -> Mapping[str, datetime]:
+        """When a move of each VM last failed or was cancelled."""
+        found: dict[str, datetime] = {}
+        for outcome in self.situation.recent:
+            if outcome.state in (MoveState.FAILED, MoveState.CANCELLED):
+                found[outcome.move.vm] = max(outcome.time, found.get(outcome.move.vm, outcome.time))
+        return found
+
+    def component(self, risk: Risk) -> Component:
+        """The part behind a risk; one that the inventory does not know has no proven path."""
+        unknown = Component(risk.component, risk.kind, risk.host, device=risk.component)
+        return self.cluster.component_by_id.get(risk.component, unknown)
+
+    def reaches(self, risk: Risk, vm: VirtualMachine) -> bool:
+        """Whether the part has been proven to lie in the path of this VM."""
+        component = self.component(risk)
+        return component.whole_host or vm.id in component.vms
+
+    def words(self, risk: Risk) -> str:
+        """A risk in words: `disk S3Z8 of host03 fails within 7 d with p=0.41, over its threshold 0.03`."""
+        return (
+            f"{part_name(risk.component)} of {risk.host} fails within {horizon_name(risk.horizon)} "
+            f"with p={risk.probability:.3g}, over its threshold {risk.threshold:.3g}"
+        )
+
+    def _risk(self, forecast: FailureForecast) -> Risk | None:
+        horizon, threshold = self.settings.horizon, self.settings.threshold(forecast.kind)
+        probability = forecast.within(horizon)
+        if probability is None:
+            return None
+        return Risk(forecast.component, forecast.kind, forecast.host, probability, horizon, threshold)
+
+    def _why_blocked(self, forecast: FailureForecast) -> str:
+        risk = self._risk(forecast)
+        if risk is None:
+            allowed = forecast.kind in self.settings.unknown_may_receive
+            what = f"the risk of its {part_name(forecast.component)} is unknown"
+            return "" if allowed else f"{what}: {forecast.unknown_because}"
+        if risk.exceeds:
+            return f"{self.words(risk)}"
+        if self._rungs[forecast.component] is Rung.MOVE:
+            return f"its {part_name(forecast.component)} has not been below its threshold for long enough"
+        return ""
+
+
+def _by_excess(risk: Risk) -> tuple[float, str]:
+    return -risk.probability / max(risk.threshold, 1e-12), risk.component

@@ -1,0 +1,267 @@
+"""From a situation to a plan: which VM goes where, in what order and why, and why everything else stays.
+
+The rule: for each host and component whose risk exceeds its threshold, each VM of HIGH criticality goes to the first
+suitable host, never the one it is on. Other VMs go only if what they stand to lose outweighs what the move costs. All
+of it is a pure function: the same situation, settings and time give the same plan, in whatever order things are listed.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from forewarn.decide import score
+from forewarn.decide.narrate import part_name
+from forewarn.decide.outlook import Outlook
+from forewarn.decide.placement import Projection, Target, suitable
+from forewarn.decide.policy import PolicySettings, next_ladder
+from forewarn.domain.inventory import Criticality, HostState, VirtualMachine, VmState
+from forewarn.domain.plan import COST_BENEFIT, PROACTIVE_FAILURE_AVOIDANCE, Move, Plan, Refusal, Ticket, Verdict
+from forewarn.domain.risk import HORIZONS, Risk
+from forewarn.domain.situation import LadderStep, Situation
+
+
+def plan(situation: Situation, settings: PolicySettings, now: datetime) -> tuple[Plan, tuple[LadderStep, ...]]:
+    """What to do now, what not and why, and where every part then stands on the ladder."""
+    ladder = next_ladder(situation, settings, now)
+    outlook = Outlook(situation, settings, ladder)
+    planning = _Planning(outlook, now)
+    for candidate in sorted(_candidates(outlook), key=_urgency):
+        planning.decide(candidate)
+    return planning.finished(), ladder
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A VM on a host that has parts over their threshold. `risk` is the one for which it would move."""
+
+    vm: VirtualMachine
+    risk: Risk
+    reached: bool  # whether the part lies in the VM's path
+    staying: float  # P(interrupted within the horizon) where it is
+    stake: float  # what an interruption costs, in weighted minutes
+
+    @property
+    def high(self) -> bool:
+        return self.vm.criticality is Criticality.HIGH
+
+    @property
+    def rule(self) -> str:
+        return PROACTIVE_FAILURE_AVOIDANCE if self.high else COST_BENEFIT
+
+
+def _candidates(outlook: Outlook) -> Iterator[_Candidate]:
+    settings = outlook.settings
+    for host, risks in outlook.risks.items():
+        exposure = outlook.exposure(host, settings.horizon)
+        for vm in outlook.cluster.vms_by_host.get(host, ()):
+            reaching = next((risk for risk in risks if outlook.reaches(risk, vm)), None)
+            staying, stake = exposure.interruption(vm.id), score.loss(vm, settings)
+            yield _Candidate(vm, reaching or risks[0], reaching is not None, staying, stake)
+
+
+def _urgency(candidate: _Candidate) -> tuple[bool, float, float, str]:
+    """HIGH VMs first; then what is lost by staying, per byte to be moved; then the worst risk."""
+    vm, risk = candidate.vm, candidate.risk
+    expected = candidate.staying * candidate.stake / max(1, vm.memory_bytes)
+    return not candidate.high, -expected, -risk.probability / max(risk.threshold, 1e-12), vm.id
+
+
+@dataclass(frozen=True, slots=True)
+class _Worth:
+    """A move weighed against staying, in weighted minutes of outage."""
+
+    benefit: float
+    cost: float
+
+    @property
+    def net(self) -> float:
+        return self.benefit - self.cost
+
+    def __str__(self) -> str:
+        return f"benefit {self.benefit:.3g}, cost {self.cost:.3g} weighted minutes of outage"
+
+
+class _Planning:
+    """A plan in the making."""
+
+    def __init__(self, outlook: Outlook, now: datetime) -> None:
+        self._outlook, self._settings, self._now = outlook, outlook.settings, now
+        arriving = sorted(outlook.under_way.items())
+        self._projection = Projection(outlook.cluster, outlook.situation.workload_by_vm, arriving)
+        self._moves: list[Move] = []
+        self._verdicts: list[Verdict] = []
+
+    def decide(self, candidate: _Candidate) -> None:
+        """Plan a move of this VM, or say why it stays."""
+        staying = self._obstacle(candidate.vm) or self._pointless(candidate)
+        if staying:
+            self._stays(candidate, *staying)
+            return
+        ceiling = self._settings.utilization_ceiling_high if candidate.high else self._settings.utilization_ceiling
+        targets, passed = suitable(
+            candidate.vm, candidate.risk.component, self._projection, self._outlook.blocked, ceiling, self._settings
+        )
+        self._verdicts += passed
+        if targets:
+            self._weigh(candidate, targets[0])
+        else:
+            self._stays(candidate, *_nowhere(candidate, passed))
+
+    def _obstacle(self, vm: VirtualMachine) -> tuple[Refusal, str] | None:
+        """What keeps the VM where it is, whatever it stands to lose."""
+        host = self._outlook.cluster.host_by_name.get(vm.host)
+        if host is None:
+            return Refusal.HOST_DOWN, f"{vm.host} is not in the inventory"
+        if host.state not in (HostState.UP, HostState.MAINTENANCE):
+            return Refusal.HOST_DOWN, f"{vm.host} is {host.state}, so nothing can be moved off it"
+        if vm.id in self._outlook.under_way:
+            return Refusal.ALREADY_MOVING, f"it is on its way to {self._outlook.under_way[vm.id]}"
+        if vm.state is VmState.MIGRATING:
+            return Refusal.ALREADY_MOVING, "somebody else is moving it"
+        if vm.immovable_because:
+            return Refusal.IMMOVABLE, vm.immovable_because
+        if vm.state is not VmState.RUNNING:
+            return Refusal.IMMOVABLE, f"it is {vm.state}"
+        return self._backing_off(vm) or self._at_limit()
+
+    def _backing_off(self, vm: VirtualMachine) -> tuple[Refusal, str] | None:
+        failed_at = self._outlook.failed_at.get(vm.id)
+        if failed_at is None or self._now - failed_at >= timedelta(seconds=self._settings.back_off_s):
+            return None
+        passed_s = (self._now - failed_at).total_seconds()
+        left_alone = f"it is left alone for {self._settings.back_off_s:.0f} s"
+        return Refusal.BACK_OFF, f"its last move did not succeed {passed_s:.0f} s ago; {left_alone}"
+
+    def _at_limit(self) -> tuple[Refusal, str] | None:
+        if len(self._moves) < self._settings.moves_per_plan:
+            return None
+        return Refusal.LIMIT, f"this plan already holds {self._settings.moves_per_plan} moves"
+
+    def _pointless(self, candidate: _Candidate) -> tuple[Refusal, str] | None:
+        """Why a VM that is not HIGH cannot gain from leaving, wherever it went."""
+        if candidate.high:
+            return None
+        if not candidate.reached:
+            return Refusal.NOT_IN_PATH, "the part is not proven to be in its path"
+        most = candidate.staying * candidate.stake
+        if most > self._settings.margin_minutes:
+            return None
+        return self._why_not(candidate), (
+            f"it stands to lose {most:.3g} weighted minutes of outage, interrupted with p={candidate.staying:.3g}; "
+            f"the margin is {self._settings.margin_minutes:g}"
+        )
+
+    def _weigh(self, candidate: _Candidate, target: Target) -> None:
+        worth = self._worth(candidate, target)
+        if candidate.high or worth.net > self._settings.margin_minutes:
+            self._moves.append(self._move(candidate, target, worth))
+            self._projection.place(candidate.vm, target.host.name)
+        else:
+            text = f"going to {target.host.name} does not pay: {worth}, margin {self._settings.margin_minutes:g}"
+            self._stays(candidate, self._why_not(candidate), text, target.host.name)
+
+    def _worth(self, candidate: _Candidate, target: Target) -> _Worth:
+        vm, settings = candidate.vm, self._settings
+        first_hour = self._outlook.exposure(vm.host, HORIZONS[0]).interruption(vm.id)
+        arriving = self._outlook.exposure(target.host.name, settings.horizon).whole_host
+        return _Worth(
+            score.benefit(candidate.stake, candidate.staying, first_hour, arriving, target.estimate),
+            score.cost(vm, target.estimate, self._outlook.moves_lately[vm.id], settings),
+        )
+
+    def _why_not(self, candidate: _Candidate) -> Refusal:
+        spared = self._outlook.component(candidate.risk).spares > 0
+        return Refusal.REDUNDANT if spared else Refusal.DOES_NOT_PAY
+
+    def _move(self, candidate: _Candidate, target: Target, worth: _Worth) -> Move:
+        vm, risk, estimate = candidate.vm, candidate.risk, target.estimate
+        ceiling = self._settings.utilization_ceiling_high if candidate.high else self._settings.utilization_ceiling
+        reason = (
+            f"{candidate.rule}: VM {vm.name} ({vm.criticality.upper()}) goes from {vm.host} to {target.host.name}, "
+            f"for {self._outlook.words(risk)}; {worth}; "
+            f"{target.host.name} is then {target.utilization:.0%} utilized, ceiling {ceiling:.0%}"
+        )
+        generation = self._outlook.cluster.generation
+        return Move(
+            id=_digest(self._now.isoformat(), generation, vm.id, vm.host, target.host.name),
+            vm=vm.id,
+            vm_name=vm.name,
+            criticality=vm.criticality,
+            source=vm.host,
+            target=target.host.name,
+            component=risk.component,
+            kind=risk.kind,
+            risk=risk.probability,
+            threshold=risk.threshold,
+            rule=candidate.rule,
+            reason=reason,
+            benefit=worth.benefit,
+            cost=worth.cost,
+            duration_s=estimate.duration_s,
+            downtime_ms=estimate.downtime_ms,
+        )
+
+    def _stays(self, candidate: _Candidate, refusal: Refusal, why: str, target: str = "") -> None:
+        vm, risk = candidate.vm, candidate.risk
+        text = f"VM {vm.name} ({vm.criticality.upper()}) stays on {vm.host} although {self._outlook.words(risk)}: {why}"
+        self._verdicts.append(Verdict(vm.id, vm.host, risk.component, refusal, text, target))
+
+    def finished(self) -> Plan:
+        """The plan, with its moves in the order in which they are to start."""
+        moves = tuple(sorted(self._moves, key=_order))
+        verdicts = (*self._verdicts, *_watched(self._outlook))
+        if paused := self._outlook.situation.paused:
+            moves, verdicts = (), (*verdicts, *_held_back(moves, paused))
+        made = Plan("", self._now, self._outlook.cluster.generation, moves, verdicts, tuple(_tickets(self._outlook)))
+        return replace(made, id=_digest(made))
+
+
+def _order(move: Move) -> tuple[bool, float, str]:
+    """HIGH VMs first, then the most net benefit per second of moving."""
+    return move.criticality is not Criticality.HIGH, -(move.benefit - move.cost) / move.duration_s, move.vm
+
+
+def _nowhere(candidate: _Candidate, passed: tuple[Verdict, ...]) -> tuple[Refusal, str]:
+    others = [verdict for verdict in passed if verdict.refusal is not Refusal.TARGET_SAME_HOST]
+    if others and all(verdict.refusal is Refusal.NO_CONVERGENCE for verdict in others):
+        return Refusal.NO_CONVERGENCE, "it dirties memory faster than any link can copy it"
+    return Refusal.NO_SUITABLE_HOST, f"no host can take {candidate.vm.name}"
+
+
+def _watched(outlook: Outlook) -> Iterator[Verdict]:
+    """A verdict for each part of unknown risk, up to a limit: watched, and nothing moved for it."""
+    most = outlook.settings.unknowns_per_plan
+    for forecast in outlook.unknowns[:most]:
+        text = (
+            f"the risk of {part_name(forecast.component)} of {forecast.host} is unknown: "
+            f"{forecast.unknown_because}; it is watched, and nothing moves for it"
+        )
+        yield Verdict("", forecast.host, forecast.component, Refusal.UNKNOWN_RISK, text)
+    if more := outlook.unknowns[most:]:
+        yield Verdict("", "", "", Refusal.UNKNOWN_RISK, f"the risk of {len(more)} more parts is unknown")
+
+
+def _held_back(moves: tuple[Move, ...], paused: str) -> Iterator[Verdict]:
+    yield Verdict("", "", "", Refusal.PAUSED, f"moves are paused ({paused}); {len(moves)} would have been planned")
+    for move in moves:
+        text = f"moves are paused ({paused}); else: {move.reason}"
+        yield Verdict(move.vm, move.source, move.component, Refusal.PAUSED, text, move.target)
+
+
+def _tickets(outlook: Outlook) -> Iterator[Ticket]:
+    """The parts over their threshold where moving VMs is not the answer."""
+    for host, risks in outlook.risks.items():
+        for risk in risks:
+            component = outlook.component(risk)
+            if not component.whole_host and not component.vms:
+                why = "it is not proven to be in the path of any VM"
+            elif component.spares > 0:
+                why = f"{component.spares} more of {component.group or 'its kind'} can fail before VMs do"
+            else:
+                continue
+            yield Ticket(host, risk.component, risk.kind, f"look at {outlook.words(risk)}: {why}")
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
