@@ -1,9 +1,9 @@
 """THE list of features: what a store computes per component, and what the frame adds to it.
 
-A feature is one line here, named `<metric>_<aggregate>_<window>` (`smart_5_increase_30d`, `smart_197_last`). Every store
-compiles the list into its own query language, and a model's columns are exactly the names of its kind, so a line more or
-less makes a new catalogue digest and asks for a new model. Texts put a value into words: `{value}` and `{window}` are
-filled in by whoever explains a forecast.
+A feature is one line here, named `<metric>_<aggregate>_<window>` (`smart_5_increase_30d`, `smart_197_last`). Every
+store compiles the list into its own query language, and a model's columns are exactly the names of its kind, so a line
+more or less makes a new catalogue digest and asks for a new model. Texts put a value into words: `{value}` and
+`{window}` are filled in by whoever explains a forecast.
 """
 
 from collections.abc import Iterable

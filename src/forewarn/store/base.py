@@ -53,10 +53,15 @@ FRAME_KEYS = pa.schema(
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples together with the devices that they come from, ready to be appended."""
+    """Samples together with the devices that they come from, ready to be appended.
+
+    `until_marked` is for change points (recordings): their values stand until the next sample or marker of the series,
+    however long that takes, instead of for the metric's hold limit.
+    """
 
     samples: pa.Table  # SAMPLES
     devices: pa.Table  # DEVICES
+    until_marked: bool = False
 
 
 class TelemetryStore(Protocol):
