@@ -1,0 +1,113 @@
+"""The Prometheus text format 0.0.4: samples out, grouped by metric name. Times are left to whoever scrapes."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+
+from forewarn.domain.metrics import METRICS
+from forewarn.domain.telemetry import Sample
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+# smartctl_exporter's counters do not end in `_total`.
+COUNTERS = frozenset(
+    {
+        "smartctl_device_power_on_seconds",
+        "smartctl_device_power_cycle_count",
+        "smartctl_device_percentage_used",
+        "smartctl_device_available_spare",
+        "smartctl_device_available_spare_threshold",
+        "smartctl_device_critical_warning",
+        "smartctl_device_media_errors",
+        "smartctl_device_num_err_log_entries",
+        "smartctl_device_bytes_read",
+        "smartctl_device_bytes_written",
+        "smartctl_scsi_grown_defect_list",
+    }
+)
+COUNTER_PREFIXES = ("smartctl_read_", "smartctl_write_", "smartctl_verify_")
+
+# What names have in common, for those that the catalogue does not explain; the longest that fits holds.
+HELP_BY_PREFIX: Mapping[str, str] = {
+    "forewarn_": "Forewarn's own",
+    "forewarn_collector_up": "1 where the collector found its source on this host",
+    "forewarn_collector_problem": "Why a collector gave nothing, or not everything",
+    "forewarn_collector_refused": "Readings that were there and could not be read in the last round, by reason",
+    "forewarn_collector_duration_seconds": "Time that the collector took in the last round",
+    "forewarn_source_up": "1 where a part of a collector's source was found on this host",
+    "forewarn_build_info": "The version of Forewarn that runs here",
+    "forewarn_smartctl_unreadable_total": "What smartctl said of a drive and could not be read, by what and why",
+    "forewarn_smartctl_attribute_unpacked": "The count inside a SMART raw value into which the vendor packed several",
+    "node_cooling_device_": "Throttle state of the cooling device",
+    "node_cpu_": "CPU statistic of /proc/stat or cpufreq",
+    "node_cpu_guest_seconds_total": "Seconds the CPUs spent in guests (VMs) for each mode",
+    "node_cpu_seconds_total": "Seconds the CPUs spent in each mode",
+    "node_disk_": "Disk statistic of /proc/diskstats",
+    "node_disk_info": "Info of /sys/block/<block_device>",
+    "node_edac_": "Memory errors that EDAC counted",
+    "node_hwmon_": "Hardware monitor reading",
+    "node_hwmon_chip_names": "Annotation metric for human-readable chip names",
+    "node_hwmon_sensor_label": "Label for given chip and sensor",
+    "node_memory_": "Memory information field of /proc/meminfo",
+    "node_network_": "Network device statistic or property",
+    "node_network_info": "Non-numeric data from /sys/class/net/<iface>, value is always 1",
+    "node_power_supply_": "Value of /sys/class/power_supply/<power_supply>",
+    "node_rapl_": "Energy counter of a RAPL zone in joules",
+    "node_thermal_zone_": "Zone temperature in Celsius",
+    "process_": "The agent's own process",
+    "smartctl_": "Reported by smartctl",
+    "smartctl_device": "Device info",
+    "smartctl_device_": "Reported by smartctl of the device",
+    "smartctl_device_attribute": "Device attributes",
+}
+HELP_BY_NAME: Mapping[str, str] = {
+    metric.name: metric.help for metric in METRICS if not metric.where and metric.name not in HELP_BY_PREFIX
+}
+
+
+def write(samples: Iterable[Sample]) -> str:
+    r"""The samples as exposition text, families in the order of their names, series in the order given.
+
+    >>> print(write([Sample("node_edac_correctable_errors_total", {"controller": "0"}, 3.0)]), end="")
+    # HELP node_edac_correctable_errors_total Memory errors that EDAC counted
+    # TYPE node_edac_correctable_errors_total counter
+    node_edac_correctable_errors_total{controller="0"} 3
+    """
+    families: dict[str, list[Sample]] = {}
+    for sample in samples:
+        families.setdefault(sample.name, []).append(sample)
+    return "".join(line for name in sorted(families) for line in _family(name, families[name]))
+
+
+def _family(name: str, samples: list[Sample]) -> Iterator[str]:
+    yield f"# HELP {name} {_escape(help_for(name), quotes=False)}\n"
+    yield f"# TYPE {name} {type_of(name)}\n"
+    for sample in samples:
+        labels = ",".join(f'{key}="{_escape(value)}"' for key, value in sorted(sample.labels.items()))
+        yield f"{name}{'{' + labels + '}' if labels else ''} {format_value(sample.value)}\n"
+
+
+def help_for(name: str) -> str:
+    """One line on what a metric is."""
+    if name in HELP_BY_NAME:
+        return HELP_BY_NAME[name]
+    fitting = [prefix for prefix in HELP_BY_PREFIX if name.startswith(prefix)]
+    return HELP_BY_PREFIX[max(fitting, key=len)] if fitting else name
+
+
+def type_of(name: str) -> str:
+    """`counter` or `gauge`: the name tells."""
+    return "counter" if name.endswith("_total") or name in COUNTERS or name.startswith(COUNTER_PREFIXES) else "gauge"
+
+
+def format_value(value: float) -> str:
+    """A value as Prometheus reads it back exactly."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+
+
+def _escape(text: str, *, quotes: bool = True) -> str:
+    escaped = text.replace("\\", "\\\\").replace("\n", "\\n")
+    return escaped.replace('"', '\\"') if quotes else escaped

@@ -1,0 +1,131 @@
+"""Memory: how much is used, and the errors that EDAC counts per controller, row, channel and DIMM.
+
+Names and labels are node_exporter's (collectors `meminfo` and `edac`). A machine without an EDAC driver, and one whose
+firmware keeps corrected errors to itself, shows no error counters here: their absence is not health.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from forewarn.collect.tree import Tree, parse_number
+from forewarn.domain.telemetry import Sample
+from forewarn.errors import SourceAbsent
+
+CONTROLLERS = "sys/devices/system/edac/mc"
+LOCATION = re.compile(r"(\w+) (\d+)")
+LABEL_FILE = re.compile(r"ch(\d+)_dimm_label")
+
+
+def parse_meminfo(text: str) -> Iterator[Sample]:
+    """One sample per line of `/proc/meminfo`; `Active(anon)` becomes `Active_anon`, kB become bytes."""
+    for line in text.splitlines():
+        field, _, rest = line.partition(":")
+        number, *unit = rest.split() or [""]
+        value = parse_number(number)
+        if value is None:
+            continue
+        name = re.sub(r"\W+", "_", field.strip()).strip("_")
+        kilobytes = unit == ["kB"]
+        yield Sample(f"node_memory_{name}{'_bytes' if kilobytes else ''}", {}, value * 1024 if kilobytes else value)
+
+
+@dataclass(frozen=True, slots=True)
+class Dimm:
+    """One memory module as EDAC knows it; a count is None where this kernel does not keep it for the module."""
+
+    controller: str
+    csrow: str
+    channel: str
+    label: str
+    corrected: float | None
+    uncorrected: float | None
+
+
+def read_edac(tree: Tree) -> Iterator[Sample]:
+    """The error counts of every memory controller, its rows, and its DIMMs."""
+    for entry in tree.numbered(CONTROLLERS, "mc"):
+        yield from _controller(tree, f"{CONTROLLERS}/{entry}", entry.removeprefix("mc"))
+
+
+def _controller(tree: Tree, folder: str, controller: str) -> Iterator[Sample]:
+    where = {"controller": controller}
+    yield from _pair(tree, "node_edac", where, f"{folder}/ce_count", f"{folder}/ue_count")
+    unknown = {**where, "csrow": "unknown"}  # errors that the controller could not place
+    yield from _pair(tree, "node_edac_csrow", unknown, f"{folder}/ce_noinfo_count", f"{folder}/ue_noinfo_count")
+    rows = tree.numbered(folder, "csrow")
+    for row in rows:
+        labels = {**where, "csrow": row.removeprefix("csrow")}
+        yield from _pair(tree, "node_edac_csrow", labels, f"{folder}/{row}/ce_count", f"{folder}/{row}/ue_count")
+    by_row = [dimm for row in rows for dimm in _dimms_of_row(tree, f"{folder}/{row}", controller, row[5:])]
+    for dimm in _merged(by_row, _dimms_of_controller(tree, folder, controller)):
+        labels = {**where, "csrow": dimm.csrow, "channel": dimm.channel, "dimm_label": dimm.label}
+        for kind, count in (("correctable", dimm.corrected), ("uncorrectable", dimm.uncorrected)):
+            if count is not None:
+                yield Sample(f"node_edac_channel_{kind}_errors_total", labels, count)
+
+
+def _pair(tree: Tree, prefix: str, labels: dict[str, str], corrected: str, uncorrected: str) -> Iterator[Sample]:
+    for kind, file in (("correctable", corrected), ("uncorrectable", uncorrected)):
+        count = tree.number(file)
+        if count is not None:
+            yield Sample(f"{prefix}_{kind}_errors_total", labels, count)
+
+
+def _dimms_of_row(tree: Tree, folder: str, controller: str, csrow: str) -> Iterator[Dimm]:
+    """The older layout, `csrow0/ch1_ce_count`. Uncorrected errors are the row's: a DIMM's only where it is alone."""
+    channels = [str(match[1]) for name in tree.names(folder, "ch") if (match := LABEL_FILE.fullmatch(name))]
+    for channel in channels:
+        stem = f"{folder}/ch{channel}"
+        uncorrected = tree.number(f"{stem}_ue_count")
+        if uncorrected is None and len(channels) == 1:
+            uncorrected = tree.number(f"{folder}/ue_count")
+        label = tree.words(f"{stem}_dimm_label") or _made_up_label(controller, csrow, channel)
+        yield Dimm(controller, csrow, channel, label, tree.number(f"{stem}_ce_count"), uncorrected)
+
+
+def _dimms_of_controller(tree: Tree, folder: str, controller: str) -> Iterator[Dimm]:
+    """The newer layout, `dimm3/dimm_ce_count`, with a place such as `csrow 0 channel 1` or `channel 1 slot 0`."""
+    for entry in (*tree.numbered(folder, "dimm"), *tree.numbered(folder, "rank")):
+        place = dict(LOCATION.findall(tree.words(f"{folder}/{entry}/dimm_location")))
+        csrow, channel = place.get("csrow", place.get("slot", "")), place.get("channel", "")
+        label = tree.words(f"{folder}/{entry}/dimm_label") or _made_up_label(controller, csrow or entry[4:], channel)
+        corrected = tree.number(f"{folder}/{entry}/dimm_ce_count")
+        yield Dimm(controller, csrow, channel, label, corrected, tree.number(f"{folder}/{entry}/dimm_ue_count"))
+
+
+def _made_up_label(controller: str, csrow: str, channel: str) -> str:
+    return f"mc{controller}_csrow{csrow}_channel{channel}"
+
+
+def _merged(by_row: list[Dimm], by_module: Iterator[Dimm]) -> Iterator[Dimm]:
+    """Kernels show a module in both layouts: it counts once, at the row's place, with the module's own counts."""
+    modules = {dimm.label: dimm for dimm in by_module}
+    for row in by_row:
+        module = modules.pop(row.label, None)
+        if module is None:
+            yield row
+            continue
+        corrected = row.corrected if module.corrected is None else module.corrected
+        uncorrected = row.uncorrected if module.uncorrected is None else module.uncorrected
+        yield Dimm(row.controller, row.csrow, row.channel, row.label, corrected, uncorrected)
+    yield from modules.values()
+
+
+class MemoryCollector:
+    """How full and how sound the memory of this host is."""
+
+    name = "memory"
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._tree = Tree(root)
+
+    def collect(self) -> Iterator[Sample]:
+        """Read usage and error counts once; raises SourceAbsent where there is neither."""
+        usage = list(parse_meminfo(self._tree.text("proc/meminfo") or ""))
+        errors = list(read_edac(self._tree))
+        if not usage and not errors:
+            raise SourceAbsent("no memory telemetry: neither /proc/meminfo nor EDAC can be read")
+        yield from (*usage, *errors)
+        yield from self._tree.report(self.name, (("meminfo", bool(usage)), ("edac", bool(errors))))

@@ -1,0 +1,95 @@
+"""The `/proc`, `/sys` and `/run` of one machine, read below a root path.
+
+The root is `/` on a live host and a folder in tests: a frozen machine is a fixture. Nothing here raises when a file is
+missing or will not be read: sensors come and go, and drivers answer with every errno there is. What was refused is
+counted instead, so that silence has a name; a file that does not exist is simply absent.
+"""
+
+import errno
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from forewarn.domain.telemetry import Sample
+
+# Answers by which the kernel says "not here" or "not now", such as the speed of a link that is down.
+ABSENT_ERRNOS = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ENODEV, errno.ENXIO, errno.EOPNOTSUPP, errno.EAGAIN}
+)
+NOT_A_NUMBER = "not a number"
+
+
+class Tree:
+    """Reads small kernel files below `root`; `refused` counts what was there and could not be read, by reason."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.refused: Counter[str] = Counter()
+
+    def path(self, name: str) -> Path:
+        """Where `name` (relative, such as `proc/stat`) lies on this machine."""
+        return self._root / name
+
+    def raw(self, name: str) -> bytes | None:
+        """The bytes of a file, or None where it is absent or refused."""
+        try:
+            return self.path(name).read_bytes()
+        except OSError as problem:
+            if problem.errno not in ABSENT_ERRNOS:
+                self.refused[(problem.strerror or "unknown error").lower()] += 1
+            return None
+
+    def text(self, name: str) -> str | None:
+        """A file's text without the space around it; None where it is absent or refused."""
+        content = self.raw(name)
+        return None if content is None else content.decode("utf-8", "replace").strip("\0 \t\r\n")
+
+    def words(self, name: str) -> str:
+        """The text of a file that only names something; empty where there is none."""
+        return self.text(name) or ""
+
+    def number(self, name: str, base: int = 0) -> float | None:
+        """The finite number in a file; with `base` 16 a whole number in hexadecimal, as some counters are written."""
+        text = self.text(name)
+        if text is None:
+            return None
+        value = parse_number(text, base)
+        if value is None:
+            self.refused[NOT_A_NUMBER] += 1
+        return value
+
+    def names(self, folder: str, prefix: str = "") -> list[str]:
+        """The entries of a folder that start with `prefix`, in natural order (cpu2 before cpu10)."""
+        try:
+            found = [entry.name for entry in self.path(folder).iterdir() if entry.name.startswith(prefix)]
+        except OSError as problem:
+            if problem.errno not in ABSENT_ERRNOS:
+                self.refused[(problem.strerror or "unknown error").lower()] += 1
+            return []
+        return sorted(found, key=lambda name: (len(name), name))
+
+    def numbered(self, folder: str, prefix: str) -> list[str]:
+        """The entries of a folder named `prefix` and a number, in the order of the numbers."""
+        return [name for name in self.names(folder, prefix) if name[len(prefix) :].isdecimal()]
+
+    def report(self, collector: str, sources: Iterable[tuple[str, bool]]) -> Iterator[Sample]:
+        """Which sources a collector found, and how much was refused since the last report."""
+        for source, found in sources:
+            yield Sample("forewarn_source_up", {"collector": collector, "source": source}, float(found))
+        refused, self.refused = self.refused, Counter()
+        for why, count in sorted(refused.items()):
+            yield Sample("forewarn_collector_refused", {"collector": collector, "why": why}, float(count))
+
+
+def parse_number(text: str, base: int = 0) -> float | None:
+    """The finite number that `text` is, else None.
+
+    >>> parse_number("42"), parse_number("0x1f", 16), parse_number("<unknown>"), parse_number("nan")
+    (42.0, 31.0, None, None)
+    """
+    try:
+        value = float(int(text, base)) if base else float(text)
+    except (ValueError, OverflowError):
+        return None
+    return value if math.isfinite(value) else None
