@@ -1,1 +1,1 @@
-"""What must survive a restart: failure events, the journal of moves, the ladder, requests and the log, in one database."""
+"""What must survive a restart, in one database: moves and their steps, failures, the ladder, requests, the log."""
