@@ -42,7 +42,7 @@ system:
 
 tests: $(VENV)/.setup
 	@rm -f .coverage .coverage.*
-	@$(BIN)/pytest --cov --cov-report= --skipped-to $(VENV)/skipped.txt
+	@$(BIN)/pytest --cov --cov-report= --skipped-to=$(VENV)/skipped.txt
 	@echo "Coverage of the core (domain, features, decide, act), at least $(COVERAGE_CORE) %:"
 	@$(BIN)/coverage report --include='$(CORE)' --fail-under=$(COVERAGE_CORE)
 	@echo "Coverage over all, at least $(COVERAGE) %:"

@@ -14,6 +14,9 @@ ARCHITECTURE_LINES = 150
 LONG_FUNCTIONS: dict[str, int] = {}
 LONG_FILES: dict[str, int] = {}
 
+# Functions with nothing to do, and why that is right. What is merely not built yet has no place in the package.
+NOTHING_TO_DO = {"src/forewarn/drivers/none.py:ObservedDriver.cancel": "no move ever runs there"}
+
 BROAD_HANDLERS = {Path("src/forewarn/control.py"), Path("src/forewarn/collect/agent.py")}
 CLOCK = Path("src/forewarn/clock.py")
 
@@ -43,6 +46,9 @@ def test_the_architecture_is_told_on_a_few_pages() -> None:
 
 
 def _broad(handler: ast.ExceptHandler) -> bool:
+    """Whether it stops every error; one that only tidies up and raises again stops none."""
+    if ast.unparse(handler.body[-1]) == "raise":
+        return False
     caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
     return any(kind is None or ast.unparse(kind) in {"Exception", "BaseException"} for kind in caught)
 
@@ -88,10 +94,10 @@ def _of_protocols(path: Path) -> set[ast.AST]:
 
 
 def test_no_function_of_the_package_is_an_empty_shell() -> None:
-    empty = [
+    empty = {
         f"{path}:{name}"
         for path in under("src", ".py")
         for name, node in functions(path)
         if _does_nothing(node) and node not in _of_protocols(path)
-    ]
-    assert empty == []
+    }
+    assert empty == set(NOTHING_TO_DO)
