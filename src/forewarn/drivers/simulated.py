@@ -12,12 +12,13 @@ from threading import RLock
 
 from forewarn.clock import Clock
 from forewarn.domain.events import FailureEvent
-from forewarn.domain.inventory import Cluster, HostState, Kind, VirtualMachine, VmState
+from forewarn.domain.inventory import Cluster, Component, HostState, Kind, VirtualMachine, VmState
 from forewarn.domain.plan import Move, MoveState
 from forewarn.domain.situation import Workload
 from forewarn.drivers.base import MoveProgress
 from forewarn.drivers.estate import Estate
 from forewarn.drivers.fluid import CopyEnded, CopySettings, End, Guest, Links
+from forewarn.drivers.parts import Parts
 from forewarn.errors import DriverUnavailable, MoveRefused
 
 BROKEN_AT = 0.5  # share of the first copy at which a move breaks that was told to fail
@@ -75,7 +76,8 @@ class SimulatedDriver:
         self._clock = clock
         self._settings = settings or SimulatedSettings()
         self._estate = Estate(cluster)
-        self._components = cluster.components
+        self._parts = Parts(cluster.components)
+        self._cut: dict[str, tuple[str, ...]] = {}  # dead part -> VMs that it interrupted
         self._workloads = {workload.vm: workload for workload in workloads}
         self._links = Links({host.name: host.link_bytes_per_s for host in cluster.hosts}, self._settings.copy)
         self._jobs: dict[str, _Job] = {}
@@ -96,7 +98,8 @@ class SimulatedDriver:
             now, generation = self._clock.now(), self._estate.generation
             if self._picture.generation != generation:
                 hosts, vms = tuple(self._estate.hosts.values()), tuple(self._estate.vms.values())
-                self._picture = Cluster(now, generation, hosts, self._components, vms)
+                parts = tuple(self._parts.living(self._estate.vms))
+                self._picture = Cluster(now, generation, hosts, parts, vms)
             elif self._picture.time != now:
                 self._picture = replace(self._picture, time=now)
             return self._picture
@@ -173,6 +176,38 @@ class SimulatedDriver:
             for vm in self._estate.on(name):
                 if vm.state is VmState.INTERRUPTED:
                     self._estate.set_state(vm.id, VmState.RUNNING)
+
+    def fail_part(self, component: str) -> tuple[str, ...]:
+        """Let a part die while its host lives on; returns the ids of the VMs that this interrupted.
+
+        VMs on the part's path go down if its set had no spare left, until `replace_part`.
+        """
+        with self._lock:
+            self._advance()
+            part = self._parts.get(component)
+            if part is None:
+                raise ValueError(f"there is no part {component}")
+            lost = self._parts.die(component)
+            on_it = [vm for vm in self._estate.on(part.host) if vm.id in part.vms] if lost else []
+            for vm in on_it:
+                self._end_move_of(vm.id, f"{component} failed during the move")
+            hit = tuple(vm.id for vm in on_it if self._estate.vms[vm.id].state is VmState.RUNNING)
+            for vm_id in hit:
+                self._estate.set_state(vm_id, VmState.INTERRUPTED)
+            self._cut[component] = hit
+            self._estate.generation += 1
+            return hit
+
+    def replace_part(self, component: str, new: Component) -> None:
+        """Put `new` in the place of a part, dead or alive; VMs that it interrupted resume if their host is up."""
+        with self._lock:
+            self._advance()
+            self._parts.swap(component, new)
+            self._estate.generation += 1
+            for vm_id in self._cut.pop(component, ()):
+                vm = self._estate.vms.get(vm_id)
+                if vm is not None and vm.state is VmState.INTERRUPTED and self._is_up(vm.host):
+                    self._estate.set_state(vm_id, VmState.RUNNING)
 
     def failures(self) -> tuple[FailureEvent, ...]:
         """Every host failure so far, as the placement service tells it."""
@@ -340,8 +375,11 @@ class SimulatedDriver:
         del self._moving[job.move.vm]
         self._estate.release(job.move.vm, job.move.target, VmState.RUNNING)
 
+    def _is_up(self, host: str) -> bool:
+        return self._estate.hosts[host].state is not HostState.DOWN
+
     def _remember_failure(self, host: str, component: str, text: str) -> None:
-        kinds = {part.id: part.kind for part in self._components}
-        kind = kinds.get(component, Kind.HOST)
+        part = self._parts.get(component)
+        kind = Kind.HOST if part is None else part.kind
         self._failures.append(FailureEvent(self._clock.now(), host, kind, component, "driver", text))
         del self._failures[: -self._settings.failures_remembered]

@@ -24,7 +24,7 @@ from forewarn.domain.situation import Workload
 
 GIB = 2**30
 MIB = 2**20
-CPU_MODEL = "EPYC 7313"
+CPU_MODEL = "Xeon Gold 6226R"
 DIMM_MODEL = "DDR4-3200 32 GiB"
 NIC_MODEL = "ConnectX-4 Lx"
 PSU_MODEL = "PWS-1K02A"
@@ -225,7 +225,7 @@ def _draw_disks(rng: random.Random, host: str, vms: Sequence[str], settings: Clu
         for _ in range(2):
             yield _disk(rng, host, f"sd{next(letters)}", model, group=f"{host}/md0", spares=1, whole_host=True)
     else:
-        device = "nvme0" if nvme else f"sd{next(letters)}"
+        device = "nvme0n1" if nvme else f"sd{next(letters)}"
         yield _disk(rng, host, device, model, whole_host=True)
     model = _draw_model(rng, _ATA_MODELS)[0]
     some = tuple(sorted(rng.sample(vms, k=min(len(vms), 3))))
@@ -278,9 +278,24 @@ def _draw_psus(rng: random.Random, host: str, settings: ClusterSettings) -> Iter
 
 
 def replacement(rng: random.Random, part: Component) -> Component:
-    """A new part of the same model in the same place; disks and NICs have a new serial, and so a new id."""
-    if part.kind == Kind.DISK:
-        return replace(part, id=component_id(part.kind, part.host, part.device, disk_serial(rng, part.model)))
-    if part.kind == Kind.NETWORK:
-        return replace(part, id=component_id(part.kind, part.host, part.device, mac_address(rng)))
-    return part
+    """A new part of the same model for a failed one, under a new id where anything tells the two apart.
+
+    Disks and NICs bear a new serial. A DIMM goes into the channel's other slot and a lone supply into the other bay.
+    """
+    device, serial = part.device, ""
+    match part.kind:
+        case Kind.DISK:
+            serial = disk_serial(rng, part.model)
+        case Kind.NETWORK:
+            serial = mac_address(rng)
+        case Kind.MEMORY:
+            device = _other_slot(device)
+        case Kind.POWER if not part.group:
+            device = _other_slot(device)
+        case _:
+            pass
+    return replace(part, id=component_id(part.kind, part.host, device, serial), device=device)
+
+
+def _other_slot(device: str) -> str:
+    return device[:-1] + ("2" if device.endswith("1") else "1")
