@@ -5,6 +5,7 @@ says which collector gave nothing, and why.
 """
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -20,6 +21,7 @@ from forewarn.collect.memory import MemoryCollector
 from forewarn.collect.network import NetworkCollector, NetworkSettings
 from forewarn.collect.power import PowerCollector
 from forewarn.collect.smart import RecordedSmartCollector, SmartCollector, SmartSettings
+from forewarn.collect.tree import Tree, label_text
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import ConfigurationError, SourceAbsent
 
@@ -84,7 +86,7 @@ def collect_once(
 ) -> list[Sample]:
     """One round: every sample with its time, and what the agent tells of the round itself."""
     now = clock.now()
-    samples = [Sample("forewarn_build_info", {"version": _version()}, 1.0)]
+    samples = [Sample("forewarn_build_info", {"version": _version()}, 1.0), *_own_process()]
     for collector in collectors:
         samples += _ask(collector, clock, samples_max)
     return [sample if sample.time else replace(sample, time=now) for sample in samples]
@@ -98,10 +100,19 @@ def _version() -> str:
         return "unknown"
 
 
+def _own_process() -> Iterator[Sample]:
+    """What the agent itself costs. Read here, because psutil alone would add 8 MiB to what it reports."""
+    times = os.times()
+    yield Sample("process_cpu_seconds_total", {}, times.user + times.system)
+    pages = (Tree(Path("/")).words("proc/self/statm").split() or [""])[1:2]
+    if pages:
+        yield Sample("process_resident_memory_bytes", {}, float(pages[0]) * os.sysconf("SC_PAGE_SIZE"))
+
+
 def _ask(collector: Collector, clock: Clock, samples_max: int) -> Iterator[Sample]:
     """One collector's samples, whether it could be asked, how long it took, and what was the matter."""
     labels, started = {"collector": collector.name}, clock.monotonic()
-    collected: list[Sample] = []
+    collected: dict[tuple[str, tuple[tuple[str, str], ...]], Sample] = {}
     up, problem = 1.0, ""
     try:
         for sample in collector.collect():
@@ -109,13 +120,15 @@ def _ask(collector: Collector, clock: Clock, samples_max: int) -> Iterator[Sampl
                 problem = f"more than {samples_max} samples"
                 break
             if isinstance(sample, Sample):
-                collected.append(sample)
+                key = (sample.name, tuple(sorted(sample.labels.items())))
+                if collected.setdefault(key, sample) is not sample:
+                    problem = f"two samples of one series, such as {sample.name}"
     except SourceAbsent as absent:
-        up, problem = 0.0, str(absent)
+        up, problem = 0.0, label_text(str(absent))
     except Exception as failure:
-        log.exception("collector %s failed", collector.name)
-        up, problem = 0.0, f"{type(failure).__name__}: {failure}"
-    yield from collected
+        log.debug("collector %s failed", collector.name, exc_info=True)
+        up, problem = 0.0, label_text(f"{type(failure).__name__}: {failure}")
+    yield from collected.values()
     yield Sample("forewarn_collector_up", labels, up)
     yield Sample("forewarn_collector_duration_seconds", labels, clock.monotonic() - started)
     if problem:
@@ -129,19 +142,32 @@ def once(settings: AgentSettings, clock: Clock | None = None) -> str:
 
 
 class Agent:
-    """Collects round after round and hands each to `sink`."""
+    """Collects round after round and hands each to `sink`; logs where a collector's trouble begins or ends."""
 
     def __init__(self, collectors: Sequence[Collector], sink: Sink, clock: Clock, settings: AgentSettings) -> None:
         self._collectors = collectors
         self._sink = sink
         self._clock = clock
         self._settings = settings
+        self._problems: dict[str, str] = {}
 
     def run(self, stop: Callable[[], bool]) -> None:
-        """Until `stop` says so: rounds at a fixed beat; a round that takes longer than the interval skips beats."""
+        """Until `stop` says so: rounds at a fixed beat; a round that takes longer than the interval delays the next."""
         due = self._clock.monotonic()
         while not stop():
-            self._sink(collect_once(self._collectors, self._clock, self._settings.samples_max))
+            samples = collect_once(self._collectors, self._clock, self._settings.samples_max)
+            self._tell_problems(samples)
+            self._sink(samples)
             now = self._clock.monotonic()
             due = max(due + self._settings.interval_s, now)
             self._clock.sleep(due - now)
+
+    def _tell_problems(self, samples: Sequence[Sample]) -> None:
+        found = [sample.labels for sample in samples if sample.name == "forewarn_collector_problem"]
+        problems = {labels["collector"]: labels["why"] for labels in found}
+        for collector, why in problems.items():
+            if self._problems.get(collector) != why:
+                log.warning("collector %s: %s", collector, why)
+        for collector in self._problems.keys() - problems.keys():
+            log.info("collector %s gives everything again", collector)
+        self._problems = problems

@@ -78,14 +78,14 @@ class CpuCollector:
         self._tree = Tree(root)
 
     def collect(self) -> Iterator[Sample]:
-        """Read every CPU once; raises SourceAbsent without `/proc/stat`."""
+        """Read every CPU once; raises SourceAbsent where there is nothing to read."""
         text = self._tree.text("proc/stat")
         times = list(parse_stat(text or ""))
-        if not times:
-            raise SourceAbsent("no CPU times: /proc/stat is absent, refused or empty")
         frequencies = list(read_frequencies(self._tree))
         throttles = list(read_throttles(self._tree))
         yield from (*times, *frequencies, *throttles)
         yield from self._tree.report(
-            self.name, (("stat", True), ("cpufreq", bool(frequencies)), ("thermal_throttle", bool(throttles)))
+            self.name, (("stat", bool(times)), ("cpufreq", bool(frequencies)), ("thermal_throttle", bool(throttles)))
         )
+        if not (times or frequencies or throttles):
+            raise SourceAbsent("no CPU telemetry: /proc/stat is absent, refused or empty, and so is sysfs")

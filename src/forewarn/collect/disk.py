@@ -50,7 +50,7 @@ class DiskSettings:
         r"|(h|s|v|xv)d[a-z]+\d+|(nvme\d+n|mmcblk)\d+p\d+"  # partitions
     )
     """Regular expression over whole device names to leave out. By default what is no drive of its own: memory,
-    network and loop devices, partitions, and volumes put together from other devices, which are not parts that can fail."""
+    network and loop devices, partitions, and volumes put together from others, which are not parts that can fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +134,12 @@ class DiskCollector:
             "revision": udev.get("ID_REVISION") or self._first(f"{block}/device/rev", f"{block}/device/firmware_rev"),
             "rotational": self._tree.words(f"{block}/queue/rotational"),
             "serial": serial,
-            "wwn": udev.get("ID_WWN_WITH_EXTENSION")
-            or udev.get("ID_WWN")
-            or self._first(f"{block}/wwid", f"{block}/device/wwid"),
+            "wwn": udev.get("ID_WWN_WITH_EXTENSION") or udev.get("ID_WWN") or self._wwn(block),
         }
+
+    def _wwn(self, block: str) -> str:
+        """The kernel writes `naa.5000c5...` where udev writes `0x5000c5...`."""
+        return re.sub(r"^naa\.", "0x", self._first(f"{block}/wwid", f"{block}/device/wwid"))
 
     def _first(self, *files: str) -> str:
         return next(filter(None, map(self._tree.words, files)), "")

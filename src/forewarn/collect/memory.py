@@ -26,7 +26,7 @@ def parse_meminfo(text: str) -> Iterator[Sample]:
         value = parse_number(number)
         if value is None:
             continue
-        name = re.sub(r"\W+", "_", field.strip()).strip("_")
+        name = re.sub(r"[^a-zA-Z0-9_]+", "_", field.strip()).strip("_")
         kilobytes = unit == ["kB"]
         yield Sample(f"node_memory_{name}{'_bytes' if kilobytes else ''}", {}, value * 1024 if kilobytes else value)
 
@@ -88,7 +88,7 @@ def _dimms_of_row(tree: Tree, folder: str, controller: str, csrow: str) -> Itera
 def _dimms_of_controller(tree: Tree, folder: str, controller: str) -> Iterator[Dimm]:
     """The newer layout, `dimm3/dimm_ce_count`, with a place such as `csrow 0 channel 1` or `channel 1 slot 0`."""
     for entry in (*tree.numbered(folder, "dimm"), *tree.numbered(folder, "rank")):
-        place = dict(LOCATION.findall(tree.words(f"{folder}/{entry}/dimm_location")))
+        place: dict[str, str] = dict(LOCATION.findall(tree.words(f"{folder}/{entry}/dimm_location")))
         csrow, channel = place.get("csrow", place.get("slot", "")), place.get("channel", "")
         label = tree.words(f"{folder}/{entry}/dimm_label") or _made_up_label(controller, csrow or entry[4:], channel)
         corrected = tree.number(f"{folder}/{entry}/dimm_ce_count")
@@ -125,7 +125,7 @@ class MemoryCollector:
         """Read usage and error counts once; raises SourceAbsent where there is neither."""
         usage = list(parse_meminfo(self._tree.text("proc/meminfo") or ""))
         errors = list(read_edac(self._tree))
-        if not usage and not errors:
-            raise SourceAbsent("no memory telemetry: neither /proc/meminfo nor EDAC can be read")
         yield from (*usage, *errors)
         yield from self._tree.report(self.name, (("meminfo", bool(usage)), ("edac", bool(errors))))
+        if not usage and not errors:
+            raise SourceAbsent("no memory telemetry: neither /proc/meminfo nor EDAC can be read")

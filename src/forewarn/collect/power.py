@@ -1,7 +1,7 @@
 """Power and heat: the board's sensors (hwmon), energy used (RAPL), power supplies, and thermal zones.
 
 Names, labels and the naming of chips are node_exporter's (collectors `hwmon`, `rapl`, `powersupplyclass`,
-`thermal_zone`). CPU temperatures are here too, as hwmon's chips `coretemp` and `k10temp`. What only a BMC knows is not read here.
+`thermal_zone`). CPU temperatures are here too, as hwmon's chips `coretemp` and `k10temp`. What only a BMC knows is not.
 """
 
 import re
@@ -202,9 +202,8 @@ class PowerCollector:
     def collect(self) -> Iterator[Sample]:
         """Read every sensor once; raises SourceAbsent where there is none at all, as in most VMs."""
         found = {source: list(read(self._tree)) for source, read in SOURCES}
-        if not any(found.values()):
-            refused = ", ".join(self._tree.refused)
-            raise SourceAbsent(f"no hwmon, RAPL, power_supply or thermal sensor{f' ({refused})' if refused else ''}")
         for samples in found.values():
             yield from samples
-        yield from self._tree.report(self.name, ((source, bool(samples)) for source, samples in found.items()))
+        yield from self._tree.report(self.name, [(source, bool(samples)) for source, samples in found.items()])
+        if not any(found.values()):
+            raise SourceAbsent("no hwmon, RAPL, power_supply or thermal sensor can be read")

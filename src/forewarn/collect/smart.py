@@ -9,16 +9,17 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from forewarn.clock import Clock
-from forewarn.collect.smart_json import label_text, parse
+from forewarn.collect.smart_json import parse
+from forewarn.collect.tree import label_text
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import RecordingError, SourceAbsent
 
-STANDBY_EXIT = 2  # smartctl's bit 1: not opened, or asleep as asked by --nocheck
 INT_DIGITS_MAX = 300  # longer numbers are beyond any float
 
 
@@ -30,11 +31,14 @@ class SmartSettings:
     """Name or path of smartctl; looked up on PATH, because distributions put it in different places."""
 
     interval_s: float = 300.0
-    """Seconds between two questions to the drives; answers are repeated in between. Five minutes, because SMART counters
-    move slowly and each question costs a drive some milliseconds of its time."""
+    """Seconds between two questions to the drives; answers are repeated in between. Five minutes, because SMART
+    counters move slowly and each question costs a drive some milliseconds of its time."""
 
     timeout_s: float = 20.0
     """Seconds that one drive may take to answer; a failing drive can hang for minutes, and others wait behind it."""
+
+    at_once: int = 8
+    """Drives asked at the same time, so that a few that hang do not hold up the rest."""
 
     drives_max: int = 256
     """Most drives asked per host; those beyond are counted as unreadable."""
@@ -51,9 +55,38 @@ Run = Callable[[Sequence[str], float], bytes]
 """Runs a command with a time limit in seconds, returns what it printed; raises OSError or TimeoutExpired."""
 
 
-def run(command: Sequence[str], timeout_s: float) -> bytes:
-    """Run smartctl. Its exit status is not looked at: most of its bits mean that the drive, not the command, is ill."""
-    return subprocess.run(command, capture_output=True, timeout=timeout_s, check=False).stdout
+class Runner:
+    """Runs commands that may hang beyond any signal, as those do that wait for a dying drive.
+
+    The exit status is not looked at: most bits of smartctl's mean that the drive, not the command, is ill. A command
+    that cannot even be killed is left to end when its drive lets go; until then the same one is not started again.
+    """
+
+    def __init__(self, grace_s: float = 1.0) -> None:
+        self._grace_s = grace_s
+        self._stuck: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
+
+    def __call__(self, command: Sequence[str], timeout_s: float) -> bytes:
+        stuck = self._stuck.pop(tuple(command), None)
+        if stuck is not None and stuck.poll() is None:
+            self._stuck[tuple(command)] = stuck
+            raise subprocess.TimeoutExpired(command, timeout_s)
+        nothing = subprocess.DEVNULL
+        process = subprocess.Popen(command, stdin=nothing, stdout=subprocess.PIPE, stderr=nothing)
+        try:
+            return process.communicate(timeout=timeout_s)[0]
+        except subprocess.TimeoutExpired:
+            self._abandon(process, tuple(command))
+            raise
+
+    def _abandon(self, process: "subprocess.Popen[bytes]", command: tuple[str, ...]) -> None:
+        process.kill()
+        if process.stdout is not None:
+            process.stdout.close()
+        try:
+            process.wait(self._grace_s)
+        except subprocess.TimeoutExpired:
+            self._stuck[command] = process
 
 
 class SmartCollector:
@@ -61,63 +94,76 @@ class SmartCollector:
 
     name = "smart"
 
-    def __init__(self, clock: Clock, settings: SmartSettings | None = None, run: Run = run) -> None:
+    def __init__(self, clock: Clock, settings: SmartSettings | None = None, run: Run | None = None) -> None:
         self._clock = clock
         self._settings = settings or SmartSettings()
-        self._run = run
+        self._run = run or Runner()
         self._unreadable: Counter[tuple[str, str]] = Counter()
         self._samples: list[Sample] = []
+        self._absent = ""
         self._asked_at: float | None = None
 
     def collect(self) -> Iterator[Sample]:
         """The last answers, renewed when older than the interval; raises SourceAbsent without smartctl or drives."""
         now = self._clock.monotonic()
         if self._asked_at is None or now - self._asked_at >= self._settings.interval_s:
-            self._samples = list(self._ask())
-            self._asked_at = now
+            self._asked_at, self._samples, self._absent = now, [], ""
+            try:
+                self._samples = self._ask()
+            except SourceAbsent as absent:
+                self._absent = str(absent)
+        if self._absent:
+            raise SourceAbsent(self._absent)
         yield from self._samples
         yield from _count(self._unreadable)
 
-    def _ask(self) -> Iterator[Sample]:
+    def _ask(self) -> list[Sample]:
         program = shutil.which(self._settings.command)
         if program is None:
             raise SourceAbsent(f"{self._settings.command} is not on PATH: install smartmontools")
         drives = self._scan(program)
         if not drives:
-            raise SourceAbsent("smartctl --scan-open finds no drive; it needs root")
-        for device, arguments in drives[: self._settings.drives_max]:
-            yield from self._drive(device, [program, "--json", "--all", "--nocheck=standby", *arguments])
+            raise SourceAbsent(f"{self._settings.command} --scan-open finds no drive that this user may open")
         for device, _ in drives[self._settings.drives_max :]:
             self._unreadable[device, "more drives than are asked"] += 1
+        asked = drives[: self._settings.drives_max]
+        with ThreadPoolExecutor(self._settings.at_once) as pool:
+            answers = pool.map(lambda drive: self._drive(program, *drive), asked)
+            found = list(zip(asked, answers, strict=True))
+        for (device, _), (_, unreadable) in found:
+            self._unreadable.update((device, why) for why in unreadable)
+        return [sample for _, (samples, _) in found for sample in samples]
 
     def _scan(self, program: str) -> list[tuple[str, list[str]]]:
         """The drives and how to ask for each: name for the label, and arguments."""
         try:
-            answer = self._run([program, "--scan-open", "--json"], self._settings.timeout_s)
-            document = load(answer)
-        except (OSError, subprocess.SubprocessError, ValueError) as problem:
-            raise SourceAbsent(f"smartctl --scan-open gives no list of drives: {problem}") from problem
-        found = document.get("devices") if isinstance(document, dict) else None
-        drives = [entry for entry in found or () if isinstance(entry, dict)] if isinstance(found, list) else []
-        named = [(str(drive.get("name", "")), str(drive.get("type", ""))) for drive in drives]
+            document = load(self._run([program, "--scan-open", "--json"], self._settings.timeout_s))
+        except (OSError, subprocess.SubprocessError, ValueError, RecursionError) as problem:
+            raise SourceAbsent(f"{self._settings.command} --scan-open gives no list of drives: {problem}") from problem
+        named = list(_scanned(document))
         times = Counter(name for name, _ in named)
         return [
             (device_label(name, kind if times[name] > 1 else ""), [*(("--device", kind) if kind else ()), name])
             for name, kind in named
-            if name.startswith("/dev/")
         ]
 
-    def _drive(self, device: str, command: list[str]) -> Iterator[Sample]:
+    def _drive(self, program: str, device: str, arguments: list[str]) -> tuple[list[Sample], list[str]]:
+        """One drive's samples, and what could not be read."""
+        command = [program, "--json", "--all", "--tolerance=verypermissive", "--nocheck=standby", *arguments]
         try:
-            document = load(self._run(command, self._settings.timeout_s))
+            return parse(device, load(self._run(command, self._settings.timeout_s)))
         except subprocess.TimeoutExpired:
-            self._unreadable[device, f"no answer within {self._settings.timeout_s:g} s"] += 1
-        except (OSError, ValueError) as problem:
-            self._unreadable[device, f"no answer: {type(problem).__name__}"] += 1
-        else:
-            samples, unreadable = parse(device, document)
-            self._unreadable.update((device, why) for why in unreadable)
-            yield from samples
+            return [], [f"no answer within {self._settings.timeout_s:g} s"]
+        except (OSError, ValueError, RecursionError) as problem:
+            return [], [f"no answer in JSON: {type(problem).__name__}"]
+
+
+def _scanned(document: object) -> Iterator[tuple[str, str]]:
+    """Name and type of each drive in the answer to `--scan-open`."""
+    found = document.get("devices") if isinstance(document, dict) else None
+    for drive in found if isinstance(found, list) else ():
+        if isinstance(drive, dict) and str(drive.get("name", "")).startswith("/dev/"):
+            yield str(drive["name"]), str(drive.get("type", ""))
 
 
 class RecordedSmartCollector:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from forewarn.collect.tree import label_text
 from forewarn.domain.telemetry import Sample
 
 UNREADABLE_MAX = 20  # fields named per drive; a document that is all nonsense is not worth more series
@@ -157,11 +158,6 @@ def _finite(found: object) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def label_text(text: str) -> str:
-    """A text that can be encoded, on one line and of bearable length."""
-    return " ".join(text.encode("utf-8", "replace").decode("utf-8").replace("\0", " ").split())[:200]
-
-
 def parse(device: str, document: object) -> tuple[list[Sample], list[str]]:
     """The samples of one drive, and what of its document could not be read.
 
@@ -196,7 +192,13 @@ def _identity(reading: Reading) -> Iterator[Sample]:
     if labels["model_name"] or labels["serial_number"]:
         yield reading.sample("smartctl_device", 1.0, **labels)
     else:
-        reading.note("model_name, serial_number: no identity")
+        reading.note(_why_silent(reading))
+
+
+def _why_silent(reading: Reading) -> str:
+    """What smartctl says when it says nothing of the drive, such as that it sleeps or cannot be opened."""
+    messages = [row.words("string") for row in reading.rows("smartctl", "messages")]
+    return next(filter(None, messages), "model_name, serial_number: no identity")
 
 
 def _model(reading: Reading) -> str:
@@ -288,8 +290,8 @@ def _attributes(reading: Reading) -> Iterator[Sample]:
                     attribute_value_type=kind,
                     **labels,
                 )
-        raw = row.number("raw", "value")
-        inside = None if raw is None else unpack(int(number), int(raw), model.strip())
+        raw = row.at("raw", "value")  # as it stands: above 2**53 a float would lose the lowest bits
+        inside = unpack(int(number), raw, model.strip()) if isinstance(raw, int) else None
         if inside is not None:
             yield reading.sample("forewarn_smartctl_attribute_unpacked", float(inside), **labels)
 

@@ -18,6 +18,7 @@ ABSENT_ERRNOS = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ENODEV, errno.ENXIO, errno.EOPNOTSUPP, errno.EAGAIN}
 )
 NOT_A_NUMBER = "not a number"
+LABEL_CHARACTERS_MAX = 200
 
 
 class Tree:
@@ -80,6 +81,12 @@ class Tree:
         refused, self.refused = self.refused, Counter()
         for why, count in sorted(refused.items()):
             yield Sample("forewarn_collector_refused", {"collector": collector, "why": why}, float(count))
+
+
+def label_text(text: str) -> str:
+    """A text from elsewhere as a label's value: encodable, on one line and of bearable length."""
+    clean = text.encode("utf-8", "replace").decode("utf-8").replace("\0", " ")
+    return " ".join(clean.split())[:LABEL_CHARACTERS_MAX]
 
 
 def parse_number(text: str, base: int = 0) -> float | None:
