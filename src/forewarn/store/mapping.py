@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 
@@ -180,7 +181,7 @@ def _batch(host: str, grouped: Mapping[tuple[_Target, datetime], list[float]]) -
         place = (target.component, target.device)
         devices[place] = target
         places.setdefault(place, []).append(time)
-    columns = {"time": times, "component": components, "metric": metrics, "value": values}
+    columns: dict[str, list[Any]] = {"time": times, "component": components, "metric": metrics, "value": values}
     samples = pa.Table.from_pydict(columns, schema=SAMPLES)
     return Batch(samples, _devices(host, devices, places))
 
