@@ -198,8 +198,8 @@ class World:
             "component": [part.id for part in parts] + [f"host:{host}" for host in hosts],
             "kind": [str(part.kind) for part in parts] + [str(Kind.HOST)] * len(hosts),
             "host": [part.host for part in parts] + hosts,
-            "device": [part.device for part in parts] + [""] * len(hosts),
-            "model": [part.model for part in parts] + [""] * len(hosts),
+            "device": [part.device for part in parts] + hosts,
+            "model": [part.model if part.kind is Kind.DISK else "" for part in parts] + [""] * len(hosts),
             "first_seen": [first] * (len(parts) + len(hosts)),
             "last_seen": [last] * (len(parts) + len(hosts)),
         }
