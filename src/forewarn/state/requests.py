@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -72,7 +72,7 @@ class Requests:
             if rows:
                 ids = [row.id for row in rows]
                 connection.execute(update(REQUESTS).where(REQUESTS.c.id.in_(ids)).values(taken_at=taken_at))
-        return tuple(_request(row) for row in rows)
+        return tuple(replace(_request(row), taken_at=taken_at) for row in rows)
 
     def waiting(self) -> tuple[Request, ...]:
         """Those that the loop has not taken yet."""
