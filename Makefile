@@ -63,7 +63,7 @@ contracts: $(VENV)/.setup  ## which module may import which
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/.setup  ## every benchmark
-	@set -e; for bench in benchmarks/*.py; do $(BIN)/python "$$bench"; done
+	@set -e; for bench in $(wildcard benchmarks/*.py); do $(BIN)/python "$$bench"; done
 
 lock: $(VENV)/.setup  ## new versions into requirements/, for whoever has read what changed
 	@$(COMPILE) --upgrade --extra server --group dev pyproject.toml -o requirements/dev.txt

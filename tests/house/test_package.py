@@ -74,5 +74,6 @@ def _modules(folder: str) -> list[str]:
     return [".".join(path.parts).removesuffix(".__init__") for path in paths]
 
 
-def test_what_runs_on_every_host_loads_nothing_of_the_controller() -> None:
-    assert _loads(*_modules("src/forewarn/collect")) & _heavy() == set()
+@pytest.mark.parametrize("part", ["src/forewarn/collect", "src/forewarn/cli.py"])
+def test_what_starts_on_every_host_loads_nothing_of_the_controller(part: str) -> None:
+    assert _loads("forewarn", *_modules(part)) & _heavy() == set()

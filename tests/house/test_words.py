@@ -13,7 +13,7 @@ REGISTRIES = re.compile(
     r"|(?:deb|security|snapshot)[.]debian[.]org|(?:archive|security|ports)[.]ubuntu[.]com"
 )
 # Folders of one machine, of which a clone elsewhere knows nothing.
-PLACES = re.compile(r"(?<![\w.~-])/(?:work|farm|opt|root|tmp/fw)/[\w.]")
+PLACES = re.compile(r"(?<![\w.~-])/(?:work|farm|root)/[\w.]")
 UNFINISHED = re.compile(r"\b(?:TODO|FIXME|XXX|HACK)\b|NotImplementedError")
 
 
