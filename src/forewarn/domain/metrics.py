@@ -100,7 +100,7 @@ CPU_METRICS = (
         "node_hwmon_temp_celsius",
         "temperature of the hottest CPU sensor",
         "celsius",
-        where=(("chip", "platform_coretemp_.*|.*k10temp.*|pci0000:00_0000:00_18_3|.*cpu.*"),),
+        where=(("chip", "platform_coretemp_.*|.*k10temp.*|pci0000:00_0000:00[_:]1[89a-f]_3|.*cpu.*"),),
     ),
     Metric(
         "cpu_core_throttles",
