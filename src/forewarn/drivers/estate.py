@@ -56,10 +56,12 @@ class Estate:
         self.transfer(vm_id, target)
 
     def transfer(self, vm_id: str, target: str) -> None:
-        """Put a VM on another host at once; it runs there."""
-        del self._placed[self.vms[vm_id].host][vm_id]
+        """Put a VM on another host at once; it runs there, unless it was shut down."""
+        vm = self.vms[vm_id]
+        del self._placed[vm.host][vm_id]
         self._placed[target][vm_id] = None
-        self.vms[vm_id] = replace(self.vms[vm_id], host=target, state=VmState.RUNNING)
+        state = VmState.STOPPED if vm.state is VmState.STOPPED else VmState.RUNNING
+        self.vms[vm_id] = replace(vm, host=target, state=state)
         self.generation += 1
 
     def remove(self, vm_id: str) -> None:

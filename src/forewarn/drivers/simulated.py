@@ -77,7 +77,7 @@ class SimulatedDriver:
         self._settings = settings or SimulatedSettings()
         self._estate = Estate(cluster)
         self._parts = Parts(cluster.components)
-        self._cut: dict[str, tuple[str, ...]] = {}  # dead part -> VMs that it interrupted
+        self._cut: dict[str, tuple[str, ...]] = {}  # dead part -> VMs that cannot run without it
         self._workloads = {workload.vm: workload for workload in workloads}
         self._links = Links({host.name: host.link_bytes_per_s for host in cluster.hosts}, self._settings.copy)
         self._jobs: dict[str, _Job] = {}
@@ -166,15 +166,16 @@ class SimulatedDriver:
             return tuple(hit)
 
     def repair_host(self, name: str) -> None:
-        """Bring a host back; the VMs that were interrupted on it resume there."""
+        """Bring a host back; the VMs that it interrupted resume there, but for those whose own part is dead."""
         with self._lock:
             self._advance()
             host = self._estate.hosts[name]
             if host.state is not HostState.DOWN:
                 return
             self._estate.set_host(replace(host, state=HostState.UP))
+            cut = {vm_id for vm_ids in self._cut.values() for vm_id in vm_ids}
             for vm in self._estate.on(name):
-                if vm.state is VmState.INTERRUPTED:
+                if vm.state is VmState.INTERRUPTED and vm.id not in cut:
                     self._estate.set_state(vm.id, VmState.RUNNING)
 
     def fail_part(self, component: str) -> tuple[str, ...]:
@@ -194,7 +195,7 @@ class SimulatedDriver:
             hit = tuple(vm.id for vm in on_it if self._estate.vms[vm.id].state is VmState.RUNNING)
             for vm_id in hit:
                 self._estate.set_state(vm_id, VmState.INTERRUPTED)
-            self._cut[component] = hit
+            self._cut[component] = tuple(vm.id for vm in on_it)
             self._estate.generation += 1
             return hit
 
@@ -268,6 +269,8 @@ class SimulatedDriver:
     def move_elsewhere(self, vm: str, target: str) -> None:
         """Put a VM on another host at once, past every check, as another tool or person may; its own move fails."""
         with self._lock:
+            if not self._is_up(target):
+                raise ValueError(f"{target} is down: nothing runs there")
             self._end_move_of(vm, "somebody else moved the VM")
             self._estate.transfer(vm, target)
 
@@ -288,6 +291,8 @@ class SimulatedDriver:
         """Create a VM on its host."""
         with self._lock:
             self._advance()
+            if vm.host in self._estate.hosts and not self._is_up(vm.host):
+                raise ValueError(f"{vm.host} is down: nothing runs there")
             self._estate.place(vm)
             if workload is not None:
                 self._workloads[vm.id] = workload
