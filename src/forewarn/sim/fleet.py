@@ -5,7 +5,7 @@ time asked for alone. Counters gather their rates from call to call. Nothing her
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
@@ -59,6 +59,7 @@ class Fleet:
         for part in parts:
             spot = _Spot(count, part_signals(self._rng, part), part.id, identities(part))
             self._spots[place_of(part)], count = spot, spot.numbers.stop
+        self._places = {name: [place for place in self._spots if place[0] == name] for name in self._hosts}
         self._lay_out(count)
 
     def _lay_out(self, count: int) -> None:
@@ -103,10 +104,18 @@ class Fleet:
             for signal in spot.signals:
                 yield spot.component, signal.key
 
-    def at(self, moment: datetime, elapsed_s: float, busy: Mapping[str, float], used: Mapping[str, float]) -> Array:
+    def at(
+        self,
+        moment: datetime,
+        elapsed_s: float,
+        busy: Mapping[str, float],
+        used: Mapping[str, float],
+        still: Collection[str] = (),
+    ) -> Array:
         """Let counters gather `elapsed_s` and return every signal's value at `moment`.
 
-        `busy` is each host's mean share of busy CPU, `used` the share of its memory that VMs take.
+        `busy` is each host's mean share of busy CPU, `used` the share of its memory that VMs take. The counters of
+        hosts that are `still` gather nothing.
         """
         time_s = moment.timestamp()
         load = self._loads(time_s, np.array([busy.get(name, 0.0) for name in self._hosts]))
@@ -114,7 +123,8 @@ class Fleet:
         noise = np.sin(self._phases + (2 * np.pi * time_s / _PERIODS_S)[:, None]).mean(axis=0)
         wanted = self._level + self._load * load[self._host_of]
         wanted += self._used * taken[self._host_of] + self._wobble * noise
-        self._count += np.where(self._counter, np.maximum(wanted, 0.0) * elapsed_s, 0.0)
+        runs = self._counter & ~np.isin(self._hosts, list(still))[self._host_of]
+        self._count += np.where(runs, np.maximum(wanted, 0.0) * elapsed_s, 0.0)
         return np.where(self._counter, self._count, wanted)
 
     def _loads(self, time_s: float, busy: Array) -> Array:
@@ -133,8 +143,9 @@ class Fleet:
     def samples(self, host: str, shown: Array, missing: frozenset[Place] = frozenset()) -> list[Sample]:
         """What the exporters of a host show, without the parts at `missing` places."""
         found: list[Sample] = []
-        for place, spot in self._spots.items():
-            if place[0] == host and place not in missing:
+        for place in self._places[host]:
+            if place not in missing:
+                spot = self._spots[place]
                 found.extend(spot.identities)
                 found.extend(self._spot_samples(spot, shown))
         return found

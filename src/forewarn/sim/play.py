@@ -20,6 +20,7 @@ from forewarn.sim.scenario import ClusterSettings, demo_cluster
 from forewarn.sim.world import World, WorldSettings
 
 Deliver: TypeAlias = Callable[[Mapping[str, list[Sample]], datetime], None]
+Cycle: TypeAlias = Callable[[], Snapshot | None]  # None for a cycle that failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ class SimulationSettings:
     """How the world behaves."""
 
 
-# For cycles of 20 to 60 virtual seconds: all faults take six times as long, so that a decline spans many cycles.
-ONCE = SimulationSettings(world=WorldSettings(faults=FaultSettings(pace=6.0)))
+# For cycles of 20 to 60 virtual seconds: all faults take four times as long, so that a decline spans many cycles.
+ONCE = SimulationSettings(world=WorldSettings(faults=FaultSettings(pace=4.0)))
 
 
 class _Twin:
@@ -92,7 +93,7 @@ class Simulation:
         self._tally = Tally()
         self._judged = 0
 
-    def tick(self, deliver: Deliver, cycle: Callable[[], Snapshot]) -> None:
+    def tick(self, deliver: Deliver, cycle: Cycle) -> None:
         """Let the world reach the clock's time, deliver what its exporters show, and run one cycle."""
         now = self.clock.now()
         shown = self.world.advance(now)
@@ -111,7 +112,7 @@ class Simulation:
 
 def play(
     simulation: Simulation,
-    cycle: Callable[[], Snapshot],
+    cycle: Cycle,
     deliver: Deliver,
     interval_s: float,
     until: datetime | None = None,

@@ -74,9 +74,11 @@ class Tally:
         self._moves: dict[str, MoveState] = {}
         self._on_move: frozenset[str] = frozenset()
 
-    def note(self, snapshot: Snapshot) -> None:
-        """Count one cycle."""
+    def note(self, snapshot: Snapshot | None) -> None:
+        """Count one cycle; one that failed has no snapshot, and what was known before it still holds."""
         self.cycles += 1
+        if snapshot is None:
+            return
         self.forecasts += len(snapshot.forecasts)
         self._on_move = frozenset(step.component for step in snapshot.ladder if step.rung == Rung.MOVE)
         for outcome in snapshot.moves:

@@ -73,6 +73,7 @@ class World:
         self._active: list[Fault] = []
         self._dead: dict[Place, Fault] = {}
         self._down: dict[str, Fault] = {}
+        self._booted: set[str] = set()  # since the last tick
         self._failures: list[Failure] = []
         self._replaced = 0
         self._last = start
@@ -135,6 +136,7 @@ class World:
         if self._down.get(fault.host) is fault:
             del self._down[fault.host]
             self._fleet.boot(fault.host)
+            self._booted.add(fault.host)
             self._driver.repair_host(fault.host)
 
     # --- what it shows --------------------------------------------------------------------------------
@@ -156,7 +158,9 @@ class World:
         cluster = self._driver.inventory()
         elapsed_s = max(0.0, (now - self._last).total_seconds())
         self._last = max(now, self._last)
-        shown = self._shown(now, self._fleet.at(now, elapsed_s, *self._loads(cluster)))
+        still = self._down.keys() | self._booted
+        shown = self._shown(now, self._fleet.at(now, elapsed_s, *self._loads(cluster), still))
+        self._booted.clear()
         silent = {fault.host for fault in self._active if fault.course == Course.DARK} | self._down.keys()
         missing = frozenset(place for place in self._dead if place[1] not in _DEAD)
         return {
