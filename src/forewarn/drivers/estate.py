@@ -12,7 +12,7 @@ from forewarn.domain.plan import Move
 
 
 class Estate:
-    """Hosts and VMs that change. A VM in migration takes room on both its hosts."""
+    """Hosts and VMs that change. A VM in migration takes room on both its hosts; on a host that is down none runs."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.generation = 0
@@ -85,7 +85,7 @@ class Estate:
         target = self.hosts.get(move.target)
         if target is None:
             return f"there is no host {move.target!r}"
-        return _vm_stays_because(vm, move, self.hosts[vm.host]) or self._closed_because(vm, target)
+        return _vm_stays_because(vm, move) or self._closed_because(vm, target)
 
     def _closed_because(self, vm: VirtualMachine, target: Host) -> str:
         if vm.host == target.name:
@@ -127,13 +127,11 @@ class Estate:
         )
 
 
-def _vm_stays_because(vm: VirtualMachine, move: Move, host: Host) -> str:
+def _vm_stays_because(vm: VirtualMachine, move: Move) -> str:
     if vm.host != move.source:
         return f"{vm.name} is on {vm.host}, not on {move.source}"
     if vm.immovable_because:
         return f"{vm.name} cannot move: {vm.immovable_because}"
     if vm.state is not VmState.RUNNING:
         return f"{vm.name} is {vm.state}"
-    if host.state is HostState.DOWN:
-        return f"{host.name} is down"
     return ""
