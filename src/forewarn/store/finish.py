@@ -16,7 +16,7 @@ aggregate is derived from it. What an aggregate means is settled here and nowher
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,8 @@ class States:
     `before*` is the state that the window's first sample met: the value before it, its time, and the time of the
     marker that ended it (FOREVER if none did). `last*` is the newest such state at the window's end, which may be older
     than the window. `increase` and `changes` hold the first sample's step too. For slopes, hours with samples are
-    counted (`hours`), and summed are their distances from the window's end, those squared, their means, and the products.
+    counted (`hours`), and summed are their distances from the window's end, those squared, their means, and the
+    products.
     """
 
     count: Column
@@ -172,7 +173,7 @@ def _age(states: States, ask: Ask) -> Column:
 
 def _delta(states: States, ask: Ask) -> Column:
     newest = np.where(states.count > 0, states.last, _at_start(states, ask))
-    return newest - _first(states, ask)
+    return np.subtract(newest, _first(states, ask))
 
 
 def _count(states: States, ask: Ask) -> Column:  # noqa: ARG001 - one signature for all
@@ -182,8 +183,9 @@ def _count(states: States, ask: Ask) -> Column:  # noqa: ARG001 - one signature 
 def _slope(states: States, ask: Ask) -> Column:  # noqa: ARG001 - one signature for all
     n = states.hours
     spread = n * states.hour_squares - states.hour_sum * states.hour_sum
-    slope = (n * states.hour_mean_sum - states.hour_sum * states.mean_sum) / spread
-    return np.where((n >= 2) & (spread > 0), slope * (DAY // HOUR), np.nan)
+    shared: Column = n * states.hour_mean_sum - states.hour_sum * states.mean_sum
+    per_day = shared / spread * (DAY / HOUR)
+    return cast("Column", np.where((n >= 2) & (spread > 0), per_day, np.nan))
 
 
 _FINISHERS: dict[Aggregate, Callable[[States, Ask], Column]] = {

@@ -47,7 +47,7 @@ class Window:
 
     @classmethod
     def of(cls, length: timedelta) -> "Window":
-        """Ends at the asked time if under one day long, at the last full hour if under seven, else at the last full day."""
+        """Ends at the asked time if under a day, at the last full hour if under seven days, else at a full day."""
         microseconds = length // timedelta(microseconds=1)
         return cls(microseconds, 1 if microseconds < DAY else HOUR if microseconds < 7 * DAY else DAY)
 

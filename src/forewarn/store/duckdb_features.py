@@ -1,0 +1,271 @@
+"""A feature question to the DuckDB store: chunk by chunk from rows to merged states, and from those to columns.
+
+The compiler's SQL runs here, over tables of this question alone: which series stand behind its rows, and of which
+buckets its windows are made. Where a window holds no sample, the newest state before its end is added: from the index
+if nothing newer has come, else from the store.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from forewarn.domain.feature import Aggregate, Catalog, Feature
+from forewarn.domain.inventory import Kind
+from forewarn.domain.telemetry import Metric
+from forewarn.store import duckdb_sql as sql
+from forewarn.store.finish import STATE_FIELDS, TIME_FIELDS, Ask, Column, States, filled, finish
+from forewarn.store.index import Heads, Numbers, SeriesIndex
+from forewarn.store.windows import FOREVER, HOUR, NEVER, SECOND, Kept, Spans, Tier, Times, Window, cover, floor
+
+_LAST = Window(0, 1)
+
+Doubles: TypeAlias = "pa.Array[Any]"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is asked for: parts at times, and the host's own component beside each, -1 where unknown."""
+
+    time: Times
+    component: Numbers
+    host: Numbers
+
+    def where(self, chosen: Numbers) -> "Rows":
+        return Rows(self.time[chosen], self.component[chosen], self.host[chosen])
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+
+@dataclass(frozen=True)
+class Store:
+    """What a question reads: a connection, the index, and what is rolled up, from coarse to fine."""
+
+    connection: duckdb.DuckDBPyConnection
+    index: SeriesIndex
+    kept: Sequence[Kept]
+    pairs_max: int
+
+
+def ask(connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[int | str] = ()) -> pa.Table:
+    """A statement's answer as one Arrow table."""
+    return connection.sql(query, params=list(parameters)).to_arrow_table()
+
+
+def columns(store: Store, catalog: Catalog, kind: Kind, rows: Rows) -> dict[str, Doubles]:
+    """The stored features of `kind` for `rows`, null where unknown; chunks of rows bound what is held at a time."""
+    features = catalog.stored(kind)
+    present = {key for key in {f.metric for f in features} if store.index.metrics.find(key) >= 0}
+    asked = [feature for feature in features if feature.metric in present]
+    values = {feature.name: np.full(len(rows), np.nan) for feature in asked}
+    order = np.argsort(rows.time, kind="stable")
+    step = max(1, store.pairs_max // max(1, len(present)))
+    for begin in range(0, len(rows), step):
+        chunk = order[begin : begin + step]
+        for name, column in _Chunk(store, catalog, asked, rows.where(chunk)).columns().items():
+            values[name][chunk] = column
+    unknown = pa.nulls(len(rows), pa.float64())
+    found: dict[str, Doubles] = {feature.name: unknown for feature in features}
+    for feature in asked:
+        column = values.pop(feature.name)
+        found[feature.name] = pa.array(column, pa.float64(), mask=np.isnan(column))
+    return found
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """The rows for which a metric has a series: row by row, and the series."""
+
+    row: Numbers
+    series: Numbers
+
+
+class _Chunk:
+    """Some rows of a question."""
+
+    def __init__(self, store: Store, catalog: Catalog, features: Sequence[Feature], rows: Rows) -> None:
+        self._store = store
+        self._features = features
+        self._rows = rows
+        self._times, self._time_number = np.unique(rows.time, return_inverse=True)
+        self._metrics = [catalog.metric_by_key[key] for key in dict.fromkeys(f.metric for f in features)]
+        self._metric_number = {metric.key: number for number, metric in enumerate(self._metrics)}
+        self._windows = list(dict.fromkeys(Window.of(f.window) for f in features if f.aggregate is not Aggregate.LAST))
+        self._pairs = [self._pairs_of(metric) for metric in self._metrics]
+        self._latest: dict[tuple[int, int], Heads] = {}
+
+    def _pairs_of(self, metric: Metric) -> _Pairs:
+        components = self._rows.host if metric.kind is Kind.HOST else self._rows.component
+        series = self._store.index.find(components, metric.key)
+        born = np.where(series >= 0, self._store.index.first_time[series], FOREVER) <= self._rows.time
+        row = np.flatnonzero(born)
+        return _Pairs(row, series[row])
+
+    def columns(self) -> dict[str, Column]:
+        """Every feature's values; a merged state serves all aggregates of its metric and window."""
+        merged = self._merged()
+        found: dict[str, Column] = {}
+        for (metric_number, window), features in self._by_state().items():
+            states, ask = self._states(metric_number, window, merged)
+            for feature in features:
+                found[feature.name] = finish(feature.aggregate, states, ask)
+        return found
+
+    def _by_state(self) -> dict[tuple[int, Window], list[Feature]]:
+        found: dict[tuple[int, Window], list[Feature]] = {}
+        for feature in self._features:
+            window = _LAST if feature.aggregate is Aggregate.LAST else Window.of(feature.window)
+            found.setdefault((self._metric_number[feature.metric], window), []).append(feature)
+        return found
+
+    def _states(
+        self, metric_number: int, window: Window, merged: Mapping[tuple[int, Window], pa.Table]
+    ) -> tuple[States, Ask]:
+        size, pairs = len(self._rows), self._pairs[metric_number]
+        end = window.ends(self._rows.time)
+        hold = np.full(size, int(self._metrics[metric_number].hold_s * SECOND))
+        hold[pairs.row[self._store.index.until_marked[pairs.series]]] = FOREVER
+        states = States.unknown(size)
+        sampled = np.zeros(size, np.bool_)
+        if (table := merged.get((metric_number, window))) is not None:
+            row = table.column("row").to_numpy()
+            sampled[row] = True
+            for name in STATE_FIELDS:
+                getattr(states, name)[row] = _numpy(table, name)
+        rest = ~sampled[pairs.row]
+        if rest.any():
+            latest = self._latest_states(metric_number, window.unit)
+            row = pairs.row[rest]
+            states.last[row] = latest.last[rest]
+            states.last_time[row] = latest.last_time[rest]
+            states.until[row] = latest.until[rest]
+        return states, Ask(end - window.length, end, hold)
+
+    def _merged(self) -> dict[tuple[int, Window], pa.Table]:
+        """The states of every window that holds samples, per metric and window."""
+        tiers = self._cut() if self._windows else {}
+        if not tiers:
+            return {}
+        connection = self._store.connection
+        connection.register("pairs", self._pairs_table())
+        connection.register("wants", self._wants_table())
+        connection.register("cuts", self._cuts_table(tiers))
+        slope = any(feature.aggregate is Aggregate.SLOPE for feature in self._features)
+        return self._split(ask(connection, sql.window_states(tiers, slope=slope)))
+
+    def _split(self, table: pa.Table) -> dict[tuple[int, Window], pa.Table]:
+        key = table.column("metric").to_numpy() * len(self._windows) + table.column("span").to_numpy()
+        order = np.argsort(key, kind="stable")
+        keys, begins = np.unique(key[order], return_index=True)
+        ends = [*begins[1:], len(order)]
+        found = {}
+        for number, begin, end in zip(keys.tolist(), begins.tolist(), ends, strict=True):
+            metric, span = divmod(number, len(self._windows))
+            found[metric, self._windows[span]] = table.take(order[begin:end])
+        return found
+
+    def _cut(self) -> dict[Tier, Spans]:
+        number = np.arange(len(self._times)) * len(self._windows)
+        ends = [window.ends(self._times) for window in self._windows]
+        asked = Spans.joined(
+            [
+                Spans(end - window.length, end, number + span)
+                for span, (window, end) in enumerate(zip(self._windows, ends, strict=True))
+            ]
+        )
+        return cover(asked, self._store.kept)
+
+    def _pairs_table(self) -> pa.Table:
+        longest = max(window.length + window.unit for window in self._windows)
+        parts: list[tuple[Numbers, Numbers, int]] = []
+        for number, pairs in enumerate(self._pairs):
+            recent = self._store.index.row_time[pairs.series] > self._rows.time[pairs.row] - longest
+            parts.append((pairs.row[recent], pairs.series[recent], number))
+        row = np.concatenate([part[0] for part in parts])
+        metric = np.concatenate([np.full(len(part[0]), part[2], np.int32) for part in parts])
+        return pa.table(
+            {
+                "row": pa.array(row),
+                "series": pa.array(np.concatenate([part[1] for part in parts]).astype(np.int32)),
+                "metric": pa.array(metric),
+                "time": pa.array(self._time_number[row].astype(np.int32)),
+            }
+        )
+
+    def _wants_table(self) -> pa.Table:
+        wanted = {
+            (self._metric_number[f.metric], self._windows.index(Window.of(f.window)))
+            for f in self._features
+            if f.aggregate is not Aggregate.LAST
+        }
+        metrics, spans = zip(*sorted(wanted), strict=True)
+        return pa.table({"metric": pa.array(metrics, pa.int32()), "span": pa.array(spans, pa.int32())})
+
+    def _cuts_table(self, tiers: Mapping[Tier, Spans]) -> pa.Table:
+        cuts = Spans.joined(list(tiers.values()))
+        names = np.repeat(np.array([str(tier) for tier in tiers]), [len(spans.key) for spans in tiers.values()])
+        time, span = np.divmod(cuts.key, len(self._windows))
+        ends = np.stack([window.ends(self._times) for window in self._windows])
+        return pa.table(
+            {
+                "time": pa.array(time.astype(np.int32)),
+                "span": pa.array(span.astype(np.int32)),
+                "tier": pa.array(names.tolist(), pa.string()),
+                "start": pa.array(cuts.start),
+                "stop": pa.array(cuts.end),
+                "window_end": pa.array(ends[span, time]),
+            }
+        )
+
+    def _latest_states(self, metric_number: int, unit: int) -> Heads:
+        """The newest state of a metric's pairs at the asked times, floored to `unit`."""
+        if (metric_number, unit) not in self._latest:
+            pairs = self._pairs[metric_number]
+            at = floor(self._rows.time[pairs.row], unit)
+            self._latest[metric_number, unit] = _latest(self._store, pairs.series, at)
+        return self._latest[metric_number, unit]
+
+
+def _numpy(table: pa.Table, name: str) -> NDArray[np.float64] | Times:
+    if name in TIME_FIELDS:
+        empty: int = filled(name, 1).tolist()[0]
+        return cast("Times", pc.fill_null(table.column(name), pa.scalar(empty)).to_numpy())  # type: ignore[union-attr]
+    return table.column(name).to_numpy().astype(np.float64)
+
+
+def _latest(store: Store, series: Numbers, at: Times) -> Heads:
+    """The newest state of each series at a time; later samples are not looked at."""
+    index = store.index
+    heads = index.heads(series)
+    earlier = np.flatnonzero((index.row_time[series] > at) & (index.first_time[series] <= at))
+    unborn = index.first_time[series] > at
+    last = np.where(unborn, np.nan, heads.last)
+    last_time = np.where(unborn, NEVER, heads.last_time)
+    until = np.where(unborn, FOREVER, heads.until)
+    if len(earlier):
+        last[earlier], last_time[earlier], until[earlier] = np.nan, NEVER, FOREVER
+        for found in _past(store, series[earlier], at[earlier]):
+            row = earlier[found.column("number").to_numpy()]
+            last[row] = found.column("last").to_numpy()
+            last_time[row] = found.column("last_time").to_numpy()
+            until[row] = found.column("until").to_numpy()
+    return Heads(last, last_time, until)
+
+
+def _past(store: Store, series: Numbers, at: Times) -> list[pa.Table]:
+    """From the hours, and after them from the samples that no rolled-up hour holds yet."""
+    rolled = next(kept.until for kept in store.kept if kept.tier is Tier.HOURS)
+    whole = np.minimum(floor(at, HOUR), rolled)
+    moments = {"number": np.arange(len(at)), "series": series, "whole": whole, "at": at}
+    store.connection.register("moments", pa.table({name: pa.array(column) for name, column in moments.items()}))
+    found = [ask(store.connection, sql.LATEST_HOURS)]
+    if (whole < at).any():
+        bounds = [int(whole[whole < at].min()), int(at.max())]
+        found.append(ask(store.connection, sql.LATEST_SAMPLES, bounds))
+    return found
