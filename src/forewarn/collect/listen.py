@@ -36,7 +36,7 @@ def server(exposition: Callable[[], str], settings: ListenSettings) -> HTTPServe
     class Scrape(BaseHTTPRequestHandler):
         timeout = settings.timeout_s
 
-        def do_GET(self) -> None:  # noqa: N802 - the standard library's name
+        def do_GET(self) -> None:
             if self.path.partition("?")[0] != "/metrics":
                 self.send_error(HTTPStatus.NOT_FOUND, "only /metrics is here")
                 return

@@ -62,8 +62,9 @@ class Runner:
     that cannot even be killed is left to end when its drive lets go; until then the same one is not started again.
     """
 
-    def __init__(self, grace_s: float = 1.0) -> None:
+    def __init__(self, grace_s: float = 1.0, end: Callable[["subprocess.Popen[bytes]"], None] | None = None) -> None:
         self._grace_s = grace_s
+        self._end = end or subprocess.Popen.kill
         self._stuck: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
 
     def __call__(self, command: Sequence[str], timeout_s: float) -> bytes:
@@ -79,8 +80,13 @@ class Runner:
             self._abandon(process, tuple(command))
             raise
 
+    @property
+    def stuck(self) -> tuple["subprocess.Popen[bytes]", ...]:
+        """The processes that were left behind."""
+        return tuple(self._stuck.values())
+
     def _abandon(self, process: "subprocess.Popen[bytes]", command: tuple[str, ...]) -> None:
-        process.kill()
+        self._end(process)
         if process.stdout is not None:
             process.stdout.close()
         try:

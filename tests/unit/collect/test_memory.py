@@ -1,0 +1,94 @@
+"""Memory use and EDAC's error counts, on frozen machines with either layout of sysfs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from forewarn.collect.memory import MemoryCollector, parse_meminfo
+from forewarn.errors import SourceAbsent
+from tests.frozen import find, unreadable
+
+CORRECTED = "node_edac_channel_correctable_errors_total"
+UNCORRECTED = "node_edac_channel_uncorrectable_errors_total"
+
+
+def test_usage_is_told_in_bytes_and_counts_stay_counts() -> None:
+    text = "MemTotal:  2048 kB\nActive(anon): 4 kB\nHugePages_Total:  128\nBroken: kB\nEmpty:\nno colon\n"
+    assert [(sample.name, sample.value) for sample in parse_meminfo(text)] == [
+        ("node_memory_MemTotal_bytes", 2048 * 1024),
+        ("node_memory_Active_anon_bytes", 4096),
+        ("node_memory_HugePages_Total", 128),
+    ]
+
+
+def test_a_module_in_both_layouts_counts_once_with_its_own_uncorrected_errors(machines: Path) -> None:
+    samples = list(MemoryCollector(machines / "two-socket-server").collect())
+    bad = "channel=1 controller=1 csrow=0 dimm_label=CPU_SrcID#1_MC#0_Chan#1_DIMM#0"
+    assert find(samples, CORRECTED)[bad] == 42
+    assert find(samples, UNCORRECTED)[bad] == 1
+    assert len(find(samples, CORRECTED)) == len(find(samples, UNCORRECTED)) == 4
+    assert sum(find(samples, CORRECTED).values()) == 42
+    assert find(samples, "node_edac_correctable_errors_total") == {"controller=0": 0, "controller=1": 42}
+
+
+def test_uncorrected_errors_of_a_shared_row_are_nobodys_and_of_a_single_module_its_own(machines: Path) -> None:
+    samples = list(MemoryCollector(machines / "amd-box").collect())
+    assert find(samples, UNCORRECTED) == {"channel=0 controller=0 csrow=1 dimm_label=mc0_csrow1_channel0": 2}
+    assert find(samples, CORRECTED) == {
+        "channel=0 controller=0 csrow=0 dimm_label=DIMM_A1": 4,
+        "channel=1 controller=0 csrow=0 dimm_label=DIMM_B1": 0,
+        "channel=0 controller=0 csrow=1 dimm_label=mc0_csrow1_channel0": 0,
+    }
+    assert find(samples, "node_edac_csrow_correctable_errors_total")["controller=0 csrow=unknown"] == 1
+
+
+def test_a_kernel_without_rows_is_read_by_its_modules(thaw: Callable[[str], Path]) -> None:
+    root = thaw("two-socket-server")
+    controller = root / "sys/devices/system/edac/mc/mc1"
+    for file in sorted((controller / "csrow0").iterdir()):
+        file.unlink()
+    (controller / "csrow0").rmdir()
+    (controller / "dimm0/dimm_label").write_text("\n")
+    corrected = find(MemoryCollector(root).collect(), CORRECTED)
+    assert corrected["channel=1 controller=1 csrow=0 dimm_label=CPU_SrcID#1_MC#0_Chan#1_DIMM#0"] == 42
+    assert corrected["channel=0 controller=1 csrow=0 dimm_label=mc1_csrow0_channel0"] == 0
+
+
+def test_a_module_whose_own_count_is_not_kept_has_the_rows(thaw: Callable[[str], Path]) -> None:
+    root = thaw("two-socket-server")
+    module = root / "sys/devices/system/edac/mc/mc1/dimm1"
+    (module / "dimm_ce_count").unlink()
+    (module / "dimm_ue_count").unlink()
+    samples = list(MemoryCollector(root).collect())
+    bad = "channel=1 controller=1 csrow=0 dimm_label=CPU_SrcID#1_MC#0_Chan#1_DIMM#0"
+    assert find(samples, CORRECTED)[bad] == 42
+    assert bad not in find(samples, UNCORRECTED)
+
+
+def test_a_machine_without_edac_shows_no_error_counts_and_says_so(machines: Path) -> None:
+    samples = list(MemoryCollector(machines / "bare-vm").collect())
+    assert not any(sample.name.startswith("node_edac") for sample in samples)
+    assert find(samples, "forewarn_source_up") == {
+        "collector=memory source=meminfo": 1,
+        "collector=memory source=edac": 0,
+    }
+
+
+def test_a_count_that_cannot_be_read_or_vanishes_is_absent(thaw: Callable[[str], Path]) -> None:
+    root = thaw("amd-box")
+    row = root / "sys/devices/system/edac/mc/mc0/csrow0"
+    unreadable(row / "ch0_ce_count")
+    (row / "ch1_ce_count").unlink()
+    (row / "ce_count").write_text("four\n")
+    samples = list(MemoryCollector(root).collect())
+    assert set(find(samples, CORRECTED)) == {"channel=0 controller=0 csrow=1 dimm_label=mc0_csrow1_channel0"}
+    assert find(samples, "forewarn_collector_refused") == {
+        "collector=memory why=input/output error": 1,
+        "collector=memory why=not a number": 1,
+    }
+
+
+def test_without_usage_and_edac_the_collector_is_absent(tmp_path: Path) -> None:
+    with pytest.raises(SourceAbsent, match="no memory telemetry"):
+        list(MemoryCollector(tmp_path).collect())
