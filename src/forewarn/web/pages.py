@@ -1,0 +1,216 @@
+"""The pages for people: fleet, host, migrations, and a list of the API. Plain HTML that lives on without scripts.
+
+`part=` asks for one piece of a page; scripts use it to renew that piece without loading the page anew.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from forewarn.domain.inventory import COMPONENT_KINDS
+from forewarn.domain.plan import MoveState
+from forewarn.web import words
+from forewarn.web.attention import attention_of
+from forewarn.web.changes import line_body, version_of
+from forewarn.web.charts import curve_of, histories_of
+from forewarn.web.context import Context, NotFound, context_of
+from forewarn.web.fleet import LEVEL_WORDS, Fleet, Level, Row
+from forewarn.web.migrations import OUTCOME_WORDS, chosen, flow_of, rows_of
+from forewarn.web.timeline import timeline_of
+
+router = APIRouter(include_in_schema=False)
+Here = Annotated[Context, Depends(context_of)]
+Text = Annotated[str, Query(max_length=200)]
+
+
+class Sort(StrEnum):
+    """The order of hosts on the fleet page."""
+
+    RISK = "risk"
+    NAME = "name"
+
+
+class Only(StrEnum):
+    """Which hosts the fleet page shows."""
+
+    ALL = "all"
+    AT_RISK = "risk"
+    UNKNOWN = "unknown"
+    BUSY = "busy"
+
+
+ONLY_WORDS = {
+    Only.ALL: "all hosts",
+    Only.AT_RISK: "with a risk above its threshold",
+    Only.UNKNOWN: "with an unknown risk",
+    Only.BUSY: "down, or with moves running",
+}
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in ("percent", "times", "span", "duration", "milliseconds", "size", "clock_time", "count"):
+        environment.filters[name] = getattr(words, name)
+    environment.filters["kind"] = words.KIND_WORDS.__getitem__
+    environment.filters["segment"] = lambda text: quote(text, safe="")
+    environment.globals.update(kinds=COMPONENT_KINDS, level_words=LEVEL_WORDS, outcome_words=OUTCOME_WORDS)
+    return environment
+
+
+_TEMPLATES = _environment()
+
+
+def render(template: str, status: int = 200, **names: Any) -> HTMLResponse:
+    """A template as an answer; everything in it is escaped."""
+    return HTMLResponse(_TEMPLATES.get_template(template).render(**names), status)
+
+
+def _head(here: Context, fleet: Fleet | None, page: str) -> dict[str, Any]:
+    """What the frame around every page shows."""
+    return {
+        "page": page,
+        "fleet": fleet,
+        "snapshot": fleet.snapshot if fleet else None,
+        "version": version_of(fleet),
+        "now": here.clock.now().isoformat(),
+        "age_s": here.age_s(fleet) if fleet else 0.0,
+        "stale": fleet is not None and here.is_stale(fleet),
+        "settings": here.settings,
+        "can_ask": here.requests is not None,
+        "release": here.version,
+    }
+
+
+@router.get("/")
+def fleet_page(
+    here: Here, q: Text = "", sort: Sort = Sort.RISK, only: Only = Only.ALL, part: Text = ""
+) -> HTMLResponse:
+    """The fleet: a row per host, a square per component."""
+    fleet = here.fleet_or_none()
+    if fleet is None:
+        return render("waiting.html", **_head(here, None, "fleet"))
+    template = {"grid": "_grid.html", "attention": "_attention.html", "log": "_log.html"}.get(part, "fleet.html")
+    found = _ordered([row for row in fleet.rows if _fits(row, q, only)], sort)
+    shown = found[: here.settings.hosts_shown_max]
+    return render(
+        template,
+        **_head(here, fleet, "fleet"),
+        real=[row for row in shown if not row.host.simulated],
+        simulated=[row for row in shown if row.host.simulated],
+        found=len(found),
+        density=_density(len(shown)),
+        q=q,
+        sort=sort,
+        only=only,
+        only_words=ONLY_WORDS,
+        attention=attention_of(fleet, here.settings.attention_max),
+        lines=_lines(here, fleet),
+    )
+
+
+def _fits(row: Row, q: str, only: Only) -> bool:
+    cells = [cell for cells in row.cells.values() for cell in cells]
+    if only == Only.AT_RISK and not any(cell.at_risk for cell in cells):
+        return False
+    if only == Only.UNKNOWN and not any(cell.level == Level.UNKNOWN for cell in cells):
+        return False
+    if only == Only.BUSY and row.host.state == "up" and not row.moving_out and not row.moving_in:
+        return False
+    wanted = q.strip().lower()
+    names = [row.host.name, row.host.rack, *(cell.name for cell in cells), *(cell.component for cell in cells)]
+    return not wanted or any(wanted in name.lower() for name in names)
+
+
+def _ordered(rows: list[Row], sort: Sort) -> list[Row]:
+    return rows if sort == Sort.NAME else sorted(rows, key=lambda row: row.rank)
+
+
+def _density(hosts: int) -> str:
+    return "roomy" if hosts <= 40 else "snug" if hosts <= 150 else "compact"
+
+
+def _lines(here: Context, fleet: Fleet) -> list[dict[str, Any]]:
+    return [line_body(line) for line in fleet.snapshot.log[: here.settings.log_lines_max]]
+
+
+@router.get("/hosts/{name:path}")
+def host_page(here: Here, name: str, component: Text = "", part: Text = "") -> HTMLResponse:
+    """One host: its components with their curves, and its VMs."""
+    fleet = here.fleet()
+    row = fleet.row_by_host.get(name)
+    if row is None:
+        raise NotFound(f"there is no host called {name!r}")
+    cells = [cell for kind in COMPONENT_KINDS for cell in row.cells[kind]]
+    cells.sort(key=lambda cell: -(cell.ratio if cell.ratio is not None else -1.0))
+    chosen_cell = next((cell for cell in cells if cell.key == component), row.worst or next(iter(cells), None))
+    return render(
+        "_host.html" if part == "host" else "host.html",
+        **_head(here, fleet, "host"),
+        row=row,
+        cells=cells,
+        cell=chosen_cell,
+        forecast=fleet.forecast_by_key.get(chosen_cell.key) if chosen_cell else None,
+        part=fleet.snapshot.cluster.component_by_id.get(chosen_cell.component) if chosen_cell else None,
+        vms=fleet.snapshot.cluster.vms_by_host[name],
+        lines=[line for line in _lines(here, fleet) if line["host"] == name],
+    )
+
+
+@router.get("/figures/{key}")
+def figures(here: Here, key: str) -> JSONResponse:
+    """The numbers behind the charts of one component."""
+    fleet = here.fleet()
+    cell = next((cell for cell in fleet.cells if cell.key == key), None)
+    if cell is None:
+        raise NotFound("there is no such component any more")
+    forecast = fleet.forecast_by_key.get(key)
+    until = fleet.snapshot.time
+    histories = histories_of(here.store, here.settings, cell, forecast, until) if here.store else []
+    return JSONResponse({"curve": curve_of(fleet, cell, forecast), "histories": histories})
+
+
+@router.get("/migrations")
+def migrations_page(here: Here, outcome: MoveState | None = None, part: Text = "") -> HTMLResponse:
+    """The moves: the flow between hosts, a time line, and a table."""
+    fleet = here.fleet_or_none()
+    if fleet is None:
+        return render("waiting.html", **_head(here, None, "migrations"))
+    outcomes = chosen(fleet.snapshot, outcome, here.settings.moves_shown_max)
+    rows = rows_of(fleet.snapshot, outcomes)
+    return render(
+        "_moves.html" if part == "moves" else "migrations.html",
+        **_head(here, fleet, "migrations"),
+        rows=rows,
+        flow=flow_of(outcomes, here.settings.flow_hosts_max),
+        timeline=timeline_of(rows, fleet.snapshot.time),
+        outcome=outcome,
+        tally={state: sum(o.state == state for o in fleet.snapshot.moves) for state in MoveState},
+    )
+
+
+@router.get("/api")
+def api_page(here: Here, request: Request) -> HTMLResponse:
+    """What the API offers, drawn from its own schema."""
+    paths = [
+        (path, method.upper(), operation.get("description", ""))
+        for path, methods in request.app.openapi()["paths"].items()
+        for method, operation in methods.items()
+    ]
+    return render("api.html", **_head(here, here.fleet_or_none(), "api"), paths=paths)
+
+
+def error_page(request: Request, message: str, status: int) -> HTMLResponse:
+    """An error as a page: what happened, and the way back."""
+    here = context_of(request)
+    return render("error.html", status, **_head(here, None, "error"), message=message, code=status)

@@ -1,0 +1,64 @@
+// The charts of one component, drawn by Plotly in the page's own colours, and drawn anew when the colours change.
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const OPTIONS = { displayModeBar: false, responsive: true };
+
+function layout(more) {
+  const axis = { gridcolor: colour("--line"), zerolinecolor: colour("--line"), linecolor: colour("--line"), fixedrange: true };
+  return {
+    margin: { l: 58, r: 12, t: 6, b: 30 },
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("--muted") },
+    hoverlabel: { bgcolor: colour("--ink"), font: { color: colour("--panel") } },
+    showlegend: false, hovermode: "x",
+    ...more,
+    xaxis: { ...axis, ...more.xaxis }, yaxis: { ...axis, ...more.yaxis },
+  };
+}
+
+function curve(element, data) {
+  const x = data.horizons;
+  const floor = (values) => values.map((value) => Math.max(value, 1e-4));
+  const traces = [];
+  if (data.low.length && data.high.length) {
+    traces.push({ x, y: floor(data.high), mode: "lines", line: { width: 0 }, hoverinfo: "skip" });
+    traces.push({ x, y: floor(data.low), mode: "lines", line: { width: 0 }, fill: "tonexty", fillcolor: colour("--accent-soft"), hoverinfo: "skip" });
+  }
+  traces.push({ x, y: floor(data.risk), mode: "lines+markers", line: { color: colour("--accent"), width: 2.5 }, marker: { size: 7 }, hovertemplate: "%{y:.3g} %<extra></extra>" });
+  if (data.threshold !== null) {
+    traces.push({ x: [data.threshold_at], y: [data.threshold], mode: "markers+text", marker: { symbol: "line-ew-open", size: 34, color: colour("--warn"), line: { width: 3 } }, text: ["threshold"], textposition: "top center", textfont: { color: colour("--warn") }, hovertemplate: "threshold %{y:.3g} %<extra></extra>" });
+  }
+  if (data.median) {
+    traces.push({ x: [data.threshold_at], y: [data.median], mode: "markers", marker: { symbol: "circle-open", size: 8, color: colour("--muted") }, hovertemplate: "median of this fleet %{y:.3g} %<extra></extra>" });
+  }
+  Plotly.react(element, traces, layout({ yaxis: { type: "log", ticksuffix: " %", nticks: 6, exponentformat: "none" }, xaxis: { type: "category" } }), OPTIONS);
+}
+
+function history(holder, data) {
+  const figure = document.createElement("figure");
+  const caption = document.createElement("figcaption");
+  caption.textContent = data.unit && !data.title.includes(data.unit) ? `${data.title} (${data.unit})` : data.title;
+  const chart = document.createElement("div");
+  chart.className = "chart";
+  figure.append(caption, chart);
+  holder.append(figure);
+  const trace = { x: data.time, y: data.value, mode: "lines", line: { color: colour("--accent"), width: 1.5 }, hovertemplate: "%{y:.6~g}<extra></extra>" };
+  Plotly.react(chart, [trace], layout({ yaxis: { rangemode: "tozero", nticks: 4 }, xaxis: { type: "date", nticks: 5 } }), OPTIONS);
+}
+
+async function draw() {
+  const holder = document.getElementById("histories");
+  if (!holder) return;
+  const answer = await fetch(holder.dataset.figures);
+  if (!answer.ok || !holder.isConnected) return;
+  const figures = await answer.json();
+  const chart = document.getElementById("curve");
+  if (chart && figures.curve) curve(chart, figures.curve);
+  holder.replaceChildren();
+  for (const data of figures.histories) history(holder, data);
+}
+
+dark.addEventListener("change", draw);
+document.getElementById("host").addEventListener("placed", draw);
+if (document.readyState === "complete") draw(); else addEventListener("load", draw);
