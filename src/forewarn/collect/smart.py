@@ -87,7 +87,7 @@ class Runner:
 
     def _abandon(self, process: "subprocess.Popen[bytes]", command: tuple[str, ...]) -> None:
         self._end(process)
-        if process.stdout is not None:
+        if process.stdout:
             process.stdout.close()
         try:
             process.wait(self._grace_s)

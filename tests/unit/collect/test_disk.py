@@ -62,6 +62,13 @@ def test_columns_that_a_kernel_lacks_or_spoils_give_nothing() -> None:
     assert device.counts == (5, None, 7)
 
 
+def test_a_count_that_is_no_number_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/diskstats").write_text("8 0 sda 5 x 7\n")
+    samples = [(sample.name, sample.value) for sample in DiskCollector(tmp_path).collect()][1:3]
+    assert samples == [("node_disk_reads_completed_total", 5), ("node_disk_read_bytes_total", 7 * 512)]
+
+
 def test_a_drive_pulled_between_two_reads_is_gone_and_nothing_else(thaw: Callable[[str], Path]) -> None:
     root = thaw("two-socket-server")
     collector = DiskCollector(root)

@@ -74,6 +74,13 @@ def test_a_counter_may_stand_right_behind_the_colon() -> None:
     assert list(parse_net_dev(text)) == [("eth0", (123, 4, None))]
 
 
+def test_a_count_that_is_no_number_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "proc/net").mkdir(parents=True)
+    (tmp_path / "proc/net/dev").write_text("eth0: 5 x 7")
+    names = [sample.name for sample in NetworkCollector(tmp_path).collect() if sample.name.startswith("node_")]
+    assert names == ["node_network_receive_bytes_total", "node_network_receive_errs_total"]
+
+
 def test_an_interface_whose_state_vanishes_between_two_reads_keeps_its_counters(thaw: Callable[[str], Path]) -> None:
     root = thaw("bare-vm")
     collector = NetworkCollector(root)

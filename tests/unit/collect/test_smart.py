@@ -144,7 +144,7 @@ def test_a_command_that_takes_too_long_is_ended() -> None:
 
 def test_a_command_that_cannot_be_ended_is_not_started_again() -> None:
     command = ["sleep", "60"]
-    runner = Runner(grace_s=0.01, end=lambda process: None)  # as deaf to signals as one that waits for its drive
+    runner = Runner(grace_s=0.01, end=lambda _: None)  # as deaf to signals as one that waits for its drive
     for _ in range(2):
         with pytest.raises(subprocess.TimeoutExpired):
             runner(command, 0.01)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forewarn.collect import exposition
@@ -183,13 +183,26 @@ def test_an_odd_answer_gives_what_makes_sense_and_names_the_rest(recordings: Pat
 
 def test_a_document_that_is_all_nonsense_names_a_bounded_number_of_places() -> None:
     table = [{"id": number, "value": "x", "raw": {"value": f"y{number}"}, "name": [number]} for number in range(300)]
-    fields: dict[str, Any] = {
-        key: [] for key in ("model_name", "model_family", "serial_number", "firmware_version", "scsi_vendor")
-    }
+    names = ("model_name", "model_family", "serial_number", "firmware_version", "scsi_vendor")
+    fields: dict[str, Any] = {name: [] for name in names}
     logs = {"ata_smart_self_test_log": {f"log{number}": {"count": f"{number}x"} for number in range(99)}}
     temperature = {"temperature": {f"t{number}": "hot" for number in range(99)}}
     _, unreadable = parse("sda", {**fields, **logs, **temperature, "ata_smart_attributes": {"table": table}})
     assert len(unreadable) == UNREADABLE_MAX
+
+
+def test_what_stands_in_the_wrong_kind_of_place_is_named() -> None:
+    _, unreadable = parse(
+        "sda",
+        {
+            "serial_number": "A",
+            "ata_smart_attributes": {"table": {}},
+            "ata_smart_error_log": {"summary": {"count": "many"}, "revision": 1},
+            "ata_smart_self_test_log": {"standard": {"count": None}},
+            "ata_sct_erc": {"read": {"enabled": False}},
+        },
+    )
+    assert unreadable == ["ata_smart_attributes.table: not a list", "count: not a number"]
 
 
 @pytest.mark.parametrize("document", [None, [], "text", 5, True])
@@ -199,36 +212,10 @@ def test_json_that_is_no_object_is_named_as_such(document: object) -> None:
 
 KEYS = st.sampled_from(
     [
-        "smartctl",
-        "exit_status",
-        "device",
-        "name",
-        "type",
-        "model_name",
-        "serial_number",
-        "smart_status",
-        "passed",
-        "temperature",
-        "current",
-        "hours",
-        "power_on_time",
-        "ata_smart_attributes",
-        "table",
-        "id",
-        "raw",
-        "value",
-        "flags",
-        "nvme_smart_health_information_log",
-        "messages",
-        "string",
-        "temperature_sensors",
-        "scsi_error_counter_log",
-        "read",
-        "ata_smart_error_log",
-        "count",
-        "interface_speed",
-        "max",
-        "bits_per_unit",
+        *("smartctl", "exit_status", "messages", "string", "device", "name", "type", "model_name", "serial_number"),
+        *("smart_status", "passed", "temperature", "current", "power_on_time", "hours", "interface_speed", "max"),
+        *("ata_smart_attributes", "table", "id", "raw", "value", "flags", "ata_smart_error_log", "count"),
+        *("nvme_smart_health_information_log", "temperature_sensors", "scsi_error_counter_log", "read"),
     ]
 )
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
@@ -237,6 +224,7 @@ DOCUMENTS: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+@settings(max_examples=60)
 @given(st.dictionaries(KEYS, DOCUMENTS, max_size=8))
 def test_no_document_makes_the_parser_fail(document: dict[str, Any]) -> None:
     samples, unreadable = parse("sda", document)
