@@ -74,7 +74,7 @@ class Forecaster:
         forecasts: list[FailureForecast] = []
         waiting = np.arange(frame.num_rows)
         for predictor in self._predictors.get(kind, ()):
-            made = predictor.forecast(frame if not forecasts else frame.take(pa.array(waiting)))
+            made = predictor.forecast(frame if not forecasts else frame.take(waiting))
             if not forecasts:
                 forecasts = list(made)
             for row, forecast in zip(waiting, made, strict=True):
