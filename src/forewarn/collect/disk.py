@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from forewarn.collect.tree import Tree, parse_number
+from forewarn.collect.tree import Tree, parse_number, pattern
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import SourceAbsent
 
@@ -94,7 +94,7 @@ class DiskCollector:
 
     def __init__(self, root: Path = Path("/"), settings: DiskSettings | None = None) -> None:
         self._tree = Tree(root)
-        self._ignored = re.compile((settings or DiskSettings()).ignored)
+        self._ignored = pattern("disk.ignored", (settings or DiskSettings()).ignored)
 
     def collect(self) -> Iterator[Sample]:
         """Read every drive once; raises SourceAbsent where there is none, or no `/proc/diskstats`."""

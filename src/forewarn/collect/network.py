@@ -4,12 +4,11 @@ Names and labels are node_exporter's (collectors `netdev` and `netclass`). Only 
 parts that can fail, so virtual ones (bridges, bonds, VLANs, guests' taps) are left out unless asked for.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from forewarn.collect.tree import Tree, parse_number
+from forewarn.collect.tree import Tree, parse_number, pattern
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import SourceAbsent
 
@@ -61,7 +60,7 @@ class NetworkCollector:
     def __init__(self, root: Path = Path("/"), settings: NetworkSettings | None = None) -> None:
         self._tree = Tree(root)
         self._settings = settings or NetworkSettings()
-        self._ignored = re.compile(self._settings.ignored)
+        self._ignored = pattern("network.ignored", self._settings.ignored)
 
     def collect(self) -> Iterator[Sample]:
         """Read every interface once; raises SourceAbsent where none is watched."""

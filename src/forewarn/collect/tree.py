@@ -7,11 +7,13 @@ counted instead, so that silence has a name; a file that does not exist is simpl
 
 import errno
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from forewarn.domain.telemetry import Sample
+from forewarn.errors import ConfigurationError
 
 # Answers by which the kernel says "not here" or "not now", such as the speed of a link that is down.
 ABSENT_ERRNOS = frozenset(
@@ -81,6 +83,14 @@ class Tree:
         refused, self.refused = self.refused, Counter()
         for why, count in sorted(refused.items()):
             yield Sample("forewarn_collector_refused", {"collector": collector, "why": why}, float(count))
+
+
+def pattern(setting: str, expression: str) -> re.Pattern[str]:
+    """The regular expression in a setting; raises ConfigurationError with its name and the place where it is none."""
+    try:
+        return re.compile(expression)
+    except re.error as problem:
+        raise ConfigurationError(f"{setting} is no regular expression: {problem}") from problem
 
 
 def label_text(text: str) -> str:

@@ -13,6 +13,8 @@ from forewarn.clock import SimulatedClock
 from forewarn.collect import agent as module
 from forewarn.collect.agent import TABLE, Agent, AgentSettings, build_collectors, collect_once, once
 from forewarn.collect.base import Collected, Collector
+from forewarn.collect.disk import DiskSettings
+from forewarn.collect.network import NetworkSettings
 from forewarn.collect.smart import SmartSettings
 from forewarn.domain.events import ChangeEvent, ChangeKind
 from forewarn.domain.metrics import METRICS
@@ -149,6 +151,17 @@ def test_collectors_are_chosen_by_name_and_an_unknown_one_is_refused(machines: P
     assert [collector.name for collector in build_collectors(settings)] == ["memory", "cpu"]
     with pytest.raises(ConfigurationError, match="unknown collector 'gpu': there are cpu, memory, disk"):
         build_collectors(AgentSettings(collectors=("cpu", "gpu")))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [AgentSettings(disk=DiskSettings(ignored="sd[")), AgentSettings(network=NetworkSettings(ignored="eth("))],
+)
+def test_a_setting_that_is_no_regular_expression_is_refused_by_its_name(settings: AgentSettings) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"(disk|network)\.ignored is no regular expression: .* at position \d"
+    ):
+        build_collectors(settings)
 
 
 def test_every_collector_of_the_table_bears_the_name_of_its_line(machines: Path, clock: SimulatedClock) -> None:
