@@ -76,6 +76,7 @@ class Cell:
     level: Level
     label: str
     short: str  # the risk beside its threshold, with the horizon
+    brief: str  # the same for a narrow column
     probability: float | None = None
     threshold: float | None = None
     ratio: float | None = None
@@ -105,10 +106,11 @@ class Row:
     worst: Cell | None
 
     @property
-    def rank(self) -> tuple[float, float, str]:
-        """Sorts the riskiest host first, then the ones that are down, then by name."""
+    def rank(self) -> tuple[int, float, str]:
+        """Sorts hosts with a risk above its threshold first, then those that are down, then by risk and name."""
         ratio = self.worst.ratio if self.worst and self.worst.ratio is not None else -1.0
-        return (-ratio, 0.0 if self.host.state == HostState.DOWN else 1.0, self.host.name)
+        group = 0 if ratio > 1.0 else 1 if self.host.state == HostState.DOWN else 2
+        return (group, -ratio, self.host.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +238,7 @@ def _cell(
         level=level_of(ratio, probability),
         label=f"{host}, {place(kind, device)}: {short}" + (", moving its VMs away" if moving else ""),
         short=short,
+        brief=brief_words(probability, threshold, snapshot.horizon_s),
         probability=probability,
         threshold=threshold,
         ratio=ratio,
@@ -250,7 +253,17 @@ def risk_words(probability: float | None, threshold: float | None, horizon_s: fl
     said = f"{percent(probability)} within {span(horizon_s)}"
     if not threshold:
         return f"{said}, no threshold set"
+    if probability < 0.1 * threshold:
+        return f"{said}, far below its threshold of {percent(threshold)}"
     return f"{said}, {times(probability / threshold)} its threshold of {percent(threshold)}"
+
+
+def brief_words(probability: float | None, threshold: float | None, horizon_s: float) -> str:
+    """The same as `risk_words` for a narrow column, whose head says that the threshold stands in brackets."""
+    if probability is None:
+        return "unknown"
+    said = f"{percent(probability)} in {span(horizon_s)}"
+    return f"{said} ({percent(threshold)})" if threshold else said
 
 
 def _traffic(moves: tuple[Outcome, ...]) -> tuple[Counter[str], Counter[str]]:

@@ -54,10 +54,10 @@ function host(change) {
   put("state", change.state, change.state !== "up");
   put("cordoned", "cordoned", change.cordoned);
   put("vms", change.vms);
-  put("high", `${change.vms_high} critical`, change.vms_high > 0);
+  put("high", ` (${change.vms_high})`, change.vms_high > 0);
   put("out", `${change.moving_out} →`, change.moving_out > 0);
   put("in", `→ ${change.moving_in}`, change.moving_in > 0);
-  put("interrupted", `${change.vms_interrupted} interrupted`, change.vms_interrupted > 0);
+  put("interrupted", `${change.vms_interrupted} down`, change.vms_interrupted > 0);
   put("worst", change.worst || "no forecast yet");
   const worst = row.querySelector("[data-part=worst]");
   worst.classList.remove(...LEVELS);

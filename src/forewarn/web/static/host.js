@@ -30,9 +30,9 @@ function curve(element, data) {
     traces.push({ x: [data.threshold_at], y: [data.threshold], mode: "markers+text", marker: { symbol: "line-ew-open", size: 34, color: colour("--warn"), line: { width: 3 } }, text: ["threshold"], textposition: "top center", textfont: { color: colour("--warn") }, hovertemplate: "threshold %{y:.3g} %<extra></extra>" });
   }
   if (data.median) {
-    traces.push({ x: [data.threshold_at], y: [data.median], mode: "markers", marker: { symbol: "circle-open", size: 8, color: colour("--muted") }, hovertemplate: "median of this fleet %{y:.3g} %<extra></extra>" });
+    traces.push({ x: [data.threshold_at], y: [data.median], mode: "markers+text", marker: { symbol: "line-ew-open", size: 34, color: colour("--muted"), line: { width: 2 } }, text: ["median of this fleet"], textposition: "top center", textfont: { color: colour("--muted") }, hovertemplate: "median of this fleet %{y:.3g} %<extra></extra>" });
   }
-  Plotly.react(element, traces, layout({ yaxis: { type: "log", ticksuffix: " %", nticks: 6, exponentformat: "none" }, xaxis: { type: "category" } }), OPTIONS);
+  Plotly.react(element, traces, layout({ yaxis: { type: "log", ticksuffix: " %", dtick: 1, exponentformat: "none" }, xaxis: { type: "category" } }), OPTIONS);
 }
 
 function history(holder, data) {
