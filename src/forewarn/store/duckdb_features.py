@@ -55,7 +55,8 @@ class Store:
 
 def ask(connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[int | str] = ()) -> pa.Table:
     """A statement's answer as one Arrow table."""
-    return connection.sql(query, params=list(parameters)).to_arrow_table()
+    table: pa.Table = connection.sql(query, params=list(parameters)).to_arrow_table()
+    return table
 
 
 def columns(store: Store, catalog: Catalog, kind: Kind, rows: Rows) -> dict[str, Doubles]:

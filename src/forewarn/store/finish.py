@@ -153,7 +153,8 @@ def _enters(states: States, ask: Ask) -> _Chosen:
 
 def _changed(states: States, ask: Ask) -> Column:
     entering = _enters(states, ask) & (states.first != states.before)
-    return states.changes - entering.astype(np.float64)
+    changed: Column = states.changes - entering.astype(np.float64)
+    return changed
 
 
 def _increase(states: States, ask: Ask) -> Column:
