@@ -105,9 +105,15 @@ class PolicySettings:
         if not 0 < self.horizon_s <= HORIZONS[-1].total_seconds():
             raise ValueError(f"horizon_s is {self.horizon_s:g}; it lies above 0 and at most at 30 days")
         if unknown := sorted(set(self.thresholds) - set(Kind)):
-            raise ValueError(f"thresholds names {unknown[0]!r}; known are: {', '.join(Kind)}")
+            raise ValueError(f"thresholds names {unknown[0]}; known are: {', '.join(Kind)}")
+        for kind, value in self.thresholds.items():
+            if not 0 < value <= 1:
+                raise ValueError(f"thresholds.{kind} is {value:g}; it lies above 0 and at most at 1")
         if missing := sorted(set(Criticality) - set(self.weights)):
-            raise ValueError(f"weights lacks {missing[0]!r}")
+            raise ValueError(f"weights lacks {missing[0]}")
+        for name in ("hold_up_cycles", "hold_down_cycles", "moves_per_plan"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it is at least 1")
 
     @property
     def horizon(self) -> timedelta:

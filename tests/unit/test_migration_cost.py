@@ -1,0 +1,91 @@
+"""The pre-copy model against numbers worked out by hand."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forewarn.decide.migration_cost import MigrationSettings, estimate, link_rate
+from forewarn.domain.situation import Workload
+
+GB = 1_000_000_000
+PLAIN = MigrationSettings(downtime_limit_ms=300.0, resume_ms=0.0)
+
+
+def workload(dirty: float, working_set: int = 100 * GB) -> Workload:
+    return Workload("vm", 1.0, dirty, working_set)
+
+
+def test_an_idle_guest_takes_memory_over_link_rate_and_no_downtime() -> None:
+    made = estimate(8 * GB, workload(0.0), GB, PLAIN)
+    assert (made.duration_s, made.downtime_ms, made.bytes, made.converges) == (8.0, 0.0, 8 * GB, True)
+
+
+def test_rounds_shrink_by_the_ratio_of_dirty_rate_to_link_rate() -> None:
+    # V = 8 GB, R = 1 GB/s, D = 0.25 GB/s: rounds of 8, 2, 0.5 GB; the rest of 0.125 GB fits into 0.3 s.
+    made = estimate(8 * GB, workload(0.25e9), GB, PLAIN)
+    assert made.duration_s == pytest.approx(8 * (1 - 0.25**4) / (1 - 0.25)) == 10.625
+    assert made.downtime_ms == pytest.approx(1000 * 8 * 0.25**3) == 125.0
+    assert made.bytes == 10_625_000_000
+    assert made.converges
+
+
+def test_resuming_adds_to_duration_and_downtime() -> None:
+    made = estimate(8 * GB, workload(0.0), GB, MigrationSettings(resume_ms=50.0))
+    assert (made.duration_s, made.downtime_ms) == (8.05, 50.0)
+
+
+@pytest.mark.parametrize("dirty", [1.0e9, 2.0e9])
+def test_a_guest_that_dirties_as_fast_as_the_link_copies_does_not_converge(dirty: float) -> None:
+    assert not estimate(8 * GB, workload(dirty), GB, PLAIN).converges
+
+
+def test_a_busy_guest_converges_once_its_working_set_fits_into_the_downtime() -> None:
+    # It dirties twice what the link copies, but the same 0.2 GB again and again.
+    made = estimate(8 * GB, workload(2e9, GB // 5), GB, PLAIN)
+    assert made.converges
+    assert [made.duration_s, made.downtime_ms] == pytest.approx([8.2, 200.0])
+
+
+def test_no_round_is_larger_than_the_working_set() -> None:
+    # λ = 0.5 would send 4 GB in the second round; the working set allows 1, then 0.5, and 0.25 at the stop.
+    made = estimate(8 * GB, workload(0.5e9, GB), GB, PLAIN)
+    assert made.bytes == 9_750_000_000
+    assert made.downtime_ms == pytest.approx(250.0)
+
+
+def test_a_move_that_needs_more_rounds_than_allowed_counts_as_never_ending() -> None:
+    assert estimate(8 * GB, workload(0.9e9), GB, PLAIN).converges
+    assert not estimate(8 * GB, workload(0.9e9), GB, MigrationSettings(rounds_max=10)).converges
+
+
+def test_a_working_set_beyond_the_memory_is_the_memory() -> None:
+    assert estimate(GB, workload(9e9, 50 * GB), GB, PLAIN).bytes == estimate(GB, workload(9e9, GB), GB, PLAIN).bytes
+
+
+def test_a_guest_of_unknown_workload_is_taken_for_a_busy_one() -> None:
+    assumed = workload(50e6, 2 * GB)
+    assert estimate(8 * GB, None, GB, PLAIN) == estimate(8 * GB, assumed, GB, PLAIN)
+
+
+def test_the_slower_end_and_the_share_make_the_rate() -> None:
+    assert link_rate(1e9, 4e8, MigrationSettings(link_share=0.5)) == 2e8
+
+
+def test_an_unknown_link_is_assumed_to_be_a_slow_one() -> None:
+    assert link_rate(0.0, 1e10, PLAIN) == 125e6
+
+
+@given(st.integers(1, 512), st.floats(0, 3e9), st.integers(0, 512), st.floats(1e8, 2.5e9))
+def test_every_estimate_sends_all_memory_and_stops_within_the_limit_if_it_converges(
+    memory_gb: int, dirty: float, working_set_gb: int, rate: float
+) -> None:
+    made = estimate(memory_gb * GB, workload(dirty, working_set_gb * GB), rate, PLAIN)
+    assert made.bytes >= memory_gb * GB
+    assert made.duration_s >= memory_gb * GB / rate
+    assert not made.converges or made.downtime_ms <= 300.0 * (1 + 1e-9)
+
+
+@given(st.floats(0, 9e8), st.floats(0, 1e8))
+def test_a_busier_guest_never_moves_faster(dirty: float, more: float) -> None:
+    calm, busy = (estimate(16 * GB, workload(rate), GB, PLAIN) for rate in (dirty, dirty + more))
+    assert busy.duration_s >= calm.duration_s or not busy.converges
