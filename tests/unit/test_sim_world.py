@@ -31,9 +31,9 @@ class Stage:
         self.mapper = Mapper()
         self.world = World(self.driver, seed, START, faults=())
 
-    def suffers(self, *faults: Fault) -> "Stage":
+    def suffers(self, *faults: Fault) -> None:
         self.world = World(self.driver, self.seed, START, faults=faults)
-        return self
+        self.world.step(START)
 
     def after(self, seconds: float) -> dict[str, list[Sample]]:
         self.clock.sleep((START + timedelta(seconds=seconds) - self.clock.now()).total_seconds())
@@ -248,3 +248,14 @@ def test_ripples_never_show_negative_values() -> None:
     for seconds in range(20, 99, 3):
         shown = stage.after(seconds)
         assert all(sample.value >= 0 for sample in shown[psu.host] if sample.name.startswith("ipmi_voltage"))
+
+
+def test_fate_begins_with_the_first_tick_however_long_setting_up_took() -> None:
+    stage = Stage()
+    stage.world = World(stage.driver, 1, START, faults=[_fault(stage.cluster.components[0])])
+    stage.after(300)
+    assert stage.world.failures == ()
+    stage.after(399)
+    assert stage.world.failures == ()
+    stage.after(400)
+    assert len(stage.world.failures) == 1

@@ -8,7 +8,7 @@ moves, and how far, follow what failing parts have shown in the field. What the 
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -172,6 +172,10 @@ class Fault:
     @property
     def fails(self) -> bool:
         return self.course in (Course.DECLINE, Course.SUDDEN)
+
+    def later(self, span: timedelta) -> "Fault":
+        """The same fault, begun later."""
+        return replace(self, starts=self.starts + span, peaks=self.peaks + span, ends=self.ends + span)
 
 
 def additions(fault: Fault, now: datetime) -> Iterator[tuple[str, float]]:

@@ -52,7 +52,10 @@ class Failure:
 
 
 class World:
-    """Everything below the placement service. `history` comes first, if wanted; then `advance` at each tick."""
+    """Everything below the placement service. `history` comes first, if wanted; then `advance` at each tick.
+
+    Fate begins with the first tick, however long setting up took after `start`.
+    """
 
     def __init__(
         self,
@@ -77,6 +80,7 @@ class World:
         self._failures: list[Failure] = []
         self._replaced = 0
         self._last = start
+        self._late: timedelta | None = None  # from the start to the first tick, which setting up took
 
     @property
     def failures(self) -> tuple[Failure, ...]:
@@ -91,8 +95,10 @@ class World:
 
     def step(self, now: datetime) -> None:
         """Let fail and let be replaced what is due, without showing any telemetry."""
-        while self._next is not None and self._next.starts <= now:
-            self._active.append(self._next)
+        if self._late is None:
+            self._late = max(timedelta(0), now - self._start)
+        while self._next is not None and self._next.starts + self._late <= now:
+            self._active.append(self._next.later(self._late))
             self._next = next(self._coming, None)
         for fault in list(self._active):
             place = (fault.host, fault.kind, fault.device)
