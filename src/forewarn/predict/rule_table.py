@@ -27,7 +27,7 @@ ODDS_FACTOR = 3.0  # how wrong a rule may well be, in odds, to either side
 ACT = 0.10
 
 
-class Test(StrEnum):
+class Comparison(StrEnum):
     """How a feature's value is held against a limit."""
 
     AT_LEAST = "at least"
@@ -57,8 +57,8 @@ class Sign:
     grades: tuple[Grade, ...]
     source: str
     family: str
-    test: Test = Test.AT_LEAST
-    only_if: tuple[str, Test, float] | None = None
+    comparison: Comparison = Comparison.AT_LEAST
+    only_if: tuple[str, Comparison, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ DISK_SIGNS = (
     Sign(
         Kind.DISK, "smart_status_last", (Grade(0, 0.6, DAYS),),
         f"ATA ACS, SMART RETURN STATUS, threshold exceeded: failure is predicted; {JUDGEMENT}", "own verdict",
-        test=Test.AT_MOST,
+        comparison=Comparison.AT_MOST,
     ),
     Sign(
         Kind.DISK, "smart_198_increase_30d", (Grade(1, LOOK),),
@@ -144,12 +144,12 @@ DISK_SIGNS = (
         Kind.DISK, "nvme_critical_warning_last",
         (Grade(2, LOOK), Grade(1, 0.2), Grade(4, 0.5, DAYS), Grade(8, 0.9, HOURS)),
         f"NVMe base specification, critical warning: temperature, spare, reliability, read-only; {JUDGEMENT}",
-        "own verdict", test=Test.BIT,
+        "own verdict", comparison=Comparison.BIT,
     ),
     Sign(
         Kind.DISK, "nvme_available_spare_last", (Grade(10, LOOK), Grade(3, 0.25)),
         f"NVMe base specification, available spare against the usual threshold of 10 %; {JUDGEMENT}", "wear",
-        test=Test.AT_MOST,
+        comparison=Comparison.AT_MOST,
     ),
     Sign(
         Kind.DISK, "nvme_percentage_used_last", (Grade(120, LOOK),),
@@ -180,12 +180,12 @@ NETWORK_SIGNS = (
     Sign(
         Kind.NETWORK, "nic_up_last", (Grade(0, 0.7, HOURS),),
         f"{JUDGEMENT}: a link that changed today and is down now", "link",
-        test=Test.AT_MOST, only_if=("nic_carrier_changes_increase_1d", Test.AT_LEAST, 1),
+        comparison=Comparison.AT_MOST, only_if=("nic_carrier_changes_increase_1d", Comparison.AT_LEAST, 1),
     ),
     Sign(
         Kind.NETWORK, "nic_speed_share", (Grade(0.5, LOOK),),
         f"{JUDGEMENT}: a link that settles for less than its speed of the week has a bad cable, optic or port", "link",
-        test=Test.AT_MOST,
+        comparison=Comparison.AT_MOST,
     ),
 )  # fmt: skip
 
@@ -197,7 +197,7 @@ POWER_SIGNS = (
     Sign(
         Kind.POWER, "psu_output_volts_share", (Grade(0.97, LOOK), Grade(0.95, 0.3, DAY), Grade(0.92, 0.6, HOURS)),
         f"EPS12V and ATX12V design guides: 12 V within 5 %; held against the supply's own week; {JUDGEMENT}", "output",
-        test=Test.AT_MOST,
+        comparison=Comparison.AT_MOST,
     ),
     Sign(
         Kind.POWER, "psu_output_volts_stddev_1h", (Grade(0.12, LOOK), Grade(0.25, 0.2, DAYS), Grade(0.5, 0.4, DAY)),
@@ -205,7 +205,7 @@ POWER_SIGNS = (
     ),
     Sign(
         Kind.POWER, "psu_fan_speed_share", (Grade(0.6, LOOK), Grade(0.3, 0.2, DAYS), Grade(0.05, 0.4, DAY)),
-        f"{JUDGEMENT}: a supply whose fan stops overheats", "cooling", test=Test.AT_MOST,
+        f"{JUDGEMENT}: a supply whose fan stops overheats", "cooling", comparison=Comparison.AT_MOST,
     ),
     Sign(
         Kind.POWER, "psu_temperature_max_1h", (Grade(65, LOOK), Grade(75, 0.2, DAYS), Grade(85, 0.4, DAY)),

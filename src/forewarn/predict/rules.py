@@ -18,7 +18,7 @@ from forewarn.domain.inventory import Kind
 from forewarn.domain.risk import HORIZONS, FailureForecast, Reason
 from forewarn.features.catalog import CATALOG
 from forewarn.predict.base import Curves
-from forewarn.predict.rule_table import ACT, BASES, ODDS_FACTOR, SIGNS, TELLING, Grade, Sign, Test
+from forewarn.predict.rule_table import ACT, BASES, ODDS_FACTOR, SIGNS, TELLING, Comparison, Grade, Sign
 
 Floats = NDArray[np.float64]
 
@@ -108,10 +108,8 @@ class RulePredictor:
         return {row: tuple(sorted(all_, key=_weightiest)[:REASONS]) for row, all_ in found.items()}
 
     def _no_sign(self) -> tuple[Reason, ...]:
-        base = BASES[self.kind]
-        return (
-            Reason("", f"no sign of failure; {base.per_year:.2g} of such parts fail in a year ({base.source})", 0.0),
-        )
+        share = BASES[self.kind].per_year
+        return (Reason("", f"no sign of failure; {share:.2%} of such parts fail in a year", 0.0),)
 
     def _missing(self) -> str:
         words = list(dict.fromkeys(words for _, words in TELLING[self.kind]))
@@ -149,18 +147,18 @@ def _grade(sign: Sign, frame: pa.Table) -> NDArray[np.intp]:
     values = _column(frame, sign.feature)
     reached = np.zeros(len(values), dtype=np.intp)
     for number, grade in enumerate(sign.grades, start=1):
-        reached[_meets(values, sign.test, grade.limit)] = number
+        reached[_meets(values, sign.comparison, grade.limit)] = number
     if sign.only_if:
-        feature, test, limit = sign.only_if
-        reached[~_meets(_column(frame, feature), test, limit)] = 0
+        feature, comparison, limit = sign.only_if
+        reached[~_meets(_column(frame, feature), comparison, limit)] = 0
     return reached
 
 
-def _meets(values: Floats, test: Test, limit: float) -> NDArray[np.bool_]:
-    """Which values meet the test; a missing value meets none."""
-    if test is Test.AT_LEAST:
+def _meets(values: Floats, comparison: Comparison, limit: float) -> NDArray[np.bool_]:
+    """Which values meet the comparison; a missing value meets none."""
+    if comparison is Comparison.AT_LEAST:
         met = values >= limit
-    elif test is Test.AT_MOST:
+    elif comparison is Comparison.AT_MOST:
         met = values <= limit
     else:
         met = np.bitwise_and(np.nan_to_num(values).astype(np.int64), int(limit)) != 0
