@@ -23,7 +23,8 @@ class Outlook:
     def __init__(self, situation: Situation, settings: PolicySettings, ladder: tuple[LadderStep, ...]) -> None:
         self.situation, self.settings, self.cluster = situation, settings, situation.cluster
         self._rungs = {step.component: step.rung for step in ladder}
-        self._assumed = {kind: settings.threshold(kind) for kind in Kind}
+        self._probabilities = score.known(situation.forecasts, settings.horizon)
+        self._thresholds = {kind: settings.threshold(kind) for kind in Kind}
         self._exposures: dict[tuple[str, timedelta], score.Exposure] = {}
 
     @cached_property
@@ -31,9 +32,8 @@ class Outlook:
         """By host, in the order of names: its parts on the rung `move` and over their threshold, the worst first."""
         found: dict[str, list[Risk]] = {}
         for forecast in self.situation.forecasts:
-            risk = self._risk(forecast)
-            if risk and risk.exceeds and self._rungs[forecast.component] is Rung.MOVE:
-                found.setdefault(forecast.host, []).append(risk)
+            if self._exceeds(forecast) and self._rungs[forecast.component] is Rung.MOVE:
+                found.setdefault(forecast.host, []).append(self._risk(forecast))
         return {host: tuple(sorted(found[host], key=_by_excess)) for host in sorted(found)}
 
     @cached_property
@@ -62,7 +62,7 @@ class Outlook:
         if key not in self._exposures:
             probabilities = score.known(self.situation.forecasts_by_host.get(host, ()), horizon)
             components = self.cluster.components_by_host.get(host, ())
-            self._exposures[key] = score.exposure(components, probabilities, self._assumed)
+            self._exposures[key] = score.exposure(components, probabilities, self._thresholds)
         return self._exposures[key]
 
     @cached_property
@@ -101,21 +101,18 @@ class Outlook:
             f"with p={risk.probability:.3g}, over its threshold {risk.threshold:.3g}"
         )
 
-    def _risk(self, forecast: FailureForecast) -> Risk | None:
-        horizon, threshold = self.settings.horizon, self.settings.threshold(forecast.kind)
-        probability = forecast.within(horizon)
-        if probability is None:
-            return None
-        return Risk(forecast.component, forecast.kind, forecast.host, probability, horizon, threshold)
+    def _exceeds(self, forecast: FailureForecast) -> bool:
+        return self._probabilities.get(forecast.component, 0.0) > self._thresholds[forecast.kind]
+
+    def _risk(self, forecast: FailureForecast) -> Risk:
+        probability, threshold = self._probabilities[forecast.component], self._thresholds[forecast.kind]
+        return Risk(forecast.component, forecast.kind, forecast.host, probability, self.settings.horizon, threshold)
 
     def _why_blocked(self, forecast: FailureForecast) -> str:
-        risk = self._risk(forecast)
-        if risk is None:
-            allowed = forecast.kind in self.settings.unknown_may_receive
-            what = f"the risk of its {part_name(forecast.component)} is unknown"
-            return "" if allowed else f"{what}: {forecast.unknown_because}"
-        if risk.exceeds:
-            return f"{self.words(risk)}"
+        if self._exceeds(forecast):
+            return self.words(self._risk(forecast))
+        if forecast.unknown and forecast.kind not in self.settings.unknown_may_receive:
+            return f"the risk of its {part_name(forecast.component)} is unknown: {forecast.unknown_because}"
         if self._rungs[forecast.component] is Rung.MOVE:
             return f"its {part_name(forecast.component)} has not been below its threshold for long enough"
         return ""

@@ -160,6 +160,8 @@ def _descend(
 
 
 def _onto(step: LadderStep, rung: Rung, now: datetime, above: int, below: int) -> LadderStep:
+    if (rung, above, below) == (step.rung, step.cycles_above, step.cycles_below):
+        return step
     since = step.since if rung is step.rung else now
     return LadderStep(step.component, rung, since, above, below)
 
