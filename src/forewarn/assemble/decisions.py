@@ -1,0 +1,34 @@
+"""Decides again what a loop decided, from the file that it left, and puts the plan into words."""
+
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from forewarn.decide.decision import Decision
+from forewarn.domain.plan import Plan
+from forewarn.errors import RecordingError
+
+_PLAN = TypeAdapter(Plan)
+
+
+def decide(path: Path) -> Plan:
+    """The plan for a recorded decision. Raises RecordingError for a file that is none."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise RecordingError(f"cannot read {path}: {error.strerror}") from error
+    return Decision.from_json(text, str(path)).plan()[0]
+
+
+def as_json(plan: Plan) -> str:
+    """The whole plan as one JSON object."""
+    return _PLAN.dump_json(plan, indent=2).decode()
+
+
+def as_text(plan: Plan) -> str:
+    """One line for each move, each ticket and each rejected option."""
+    lines = [f"Plan {plan.id}: {len(plan.moves)} moves, {len(plan.verdicts)} options rejected."]
+    lines += (f"move    {m.vm_name}: {m.source} -> {m.target}  [{m.rule}] {m.reason}" for m in plan.moves)
+    lines += (f"ticket  {t.host} {t.component}: {t.text}" for t in plan.tickets)
+    lines += (f"no      {v.vm or v.component} on {v.host}: {v.text} [{v.refusal}]" for v in plan.verdicts)
+    return "\n".join(lines)
