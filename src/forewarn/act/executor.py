@@ -56,17 +56,24 @@ class Executor:
 
     def cancel(self, move_id: str, why: str) -> Outcome | None:
         """Ask for the end of a move in flight; its outcome if it is known at once, else it comes with a later `run`."""
+        self._take_over()
         flight = next((f for f in self._journal.flights() if f.outcome.move.id == move_id), None)
         return None if flight is None else self._cancel(flight, why)
 
     def cancel_all(self, why: str) -> tuple[Outcome, ...]:
         """Ask for the end of everything in flight; returns what ended at once."""
+        self._take_over()
         ended = [self._cancel(flight, why) for flight in self._journal.flights()]
         return tuple(outcome for outcome in ended if outcome is not None)
 
     def obey(self, requests: Iterable[Request]) -> tuple[Outcome, ...]:
         """Do what people asked for, in their order; returns what changed."""
-        return tuple(outcome for request in requests for outcome in self._obey(request))
+        taken_over = self._take_over()
+        return taken_over + tuple(outcome for request in requests for outcome in self._obey(request))
+
+    def _take_over(self) -> tuple[Outcome, ...]:
+        """`reconcile`, unless this controller leads already: whatever comes first after a start does it."""
+        return () if self._leads else self.reconcile()
 
     # --- requests -----------------------------------------------------------------------------------
 
