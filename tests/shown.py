@@ -69,7 +69,7 @@ def forecast_of(component: Component, week: float, time: datetime = NOW, because
         tuple(min(1.0, p * 1.7) for p in curve),
         (*reasons, Reason("age", "2.1 years of power-on time", -0.3)),
         model="disk-trees 1" if trees else "rules",
-        learned_from="public drives 2013–15" if trees else "rules",
+        learned_from="public drives 2013-15" if trees else "rules",
     )
 
 

@@ -50,6 +50,8 @@ class Client:
         """The next chunk to write; empty when the stream shall end."""
         if self._behind:
             return self._behind.pop(0)
+        if not self._queue.empty():
+            return self._queue.get_nowait()
         try:
             return await asyncio.wait_for(self._queue.get(), keep_alive_s)
         except TimeoutError:
@@ -78,13 +80,14 @@ class Broadcaster:
         """Look at the snapshot again and again until `close`."""
         self._loop = asyncio.get_running_loop()
         while not self._end.is_set():
-            await self._look()
+            await self.look()
             try:
                 await asyncio.wait_for(self._end.wait(), self._settings.refresh_s)
             except TimeoutError:
                 continue
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """Look once, and tell every client what is new."""
         try:
             fleet = await run_sync(self._latest.fleet)
         except ForewarnError as error:

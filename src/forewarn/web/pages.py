@@ -133,7 +133,9 @@ def _fits(row: Row, q: str, only: Only) -> bool:
 
 
 def _ordered(rows: list[Row], sort: Sort) -> list[Row]:
-    return rows if sort == Sort.NAME else sorted(rows, key=lambda row: row.rank)
+    """Real hosts before simulated ones, so that a limit never cuts them away."""
+    ranked = rows if sort == Sort.NAME else sorted(rows, key=lambda row: row.rank)
+    return sorted(ranked, key=lambda row: row.host.simulated)
 
 
 def _density(hosts: int) -> str:

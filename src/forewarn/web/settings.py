@@ -47,3 +47,7 @@ class WebSettings:
     """Size of the body that a request may have."""
     stop_s: float = 1.0
     """Seconds that open connections get to end when the server stops."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"port is {self.port}, but ports go from 0 to 65535")

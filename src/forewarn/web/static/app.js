@@ -9,9 +9,14 @@ const page = document.body.dataset.page;
 frame();
 ask();
 
-const handlers = [frame.handlers];
-if (page === "fleet") handlers.push(fleet());
-if (page === "migrations") handlers.push({ moves: () => part("moves") });
-if (page === "host") handlers.push({ cycle: () => part("host", 5000) });
-if (document.body.dataset.version === "none") handlers.push({ cycle: () => location.reload() });
-listen(handlers);
+const PAGES = {
+  fleet,
+  migrations: () => ({ moves: () => part("moves") }),
+  host: () => ({ cycle: () => part("host", 5000) }),
+};
+const WAITING = { cycle: () => location.reload() };
+
+if (page !== "error") {
+  const waiting = document.body.dataset.version === "none";
+  listen(waiting ? [WAITING] : [frame.handlers, PAGES[page]?.() ?? {}]);
+}

@@ -1,0 +1,66 @@
+"""Forewarn's own metrics."""
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+from forewarn.web.exposition import exposition
+from forewarn.web.fleet import fleet_of
+from tests.shown import NOW, snapshot_of
+
+LINE = re.compile(r'^[a-z_]+(\{([a-z_]+="(?:[^"\\\n]|\\["\\n])*",?)+\})? -?[0-9.e+-]+$')
+
+
+def page(**changes: object) -> str:
+    fleet = fleet_of(replace(snapshot_of(), **changes))  # type: ignore[arg-type]  # whatever the test wants otherwise
+    return exposition(fleet, NOW + timedelta(seconds=30), "1.2.3", {"streams": 2})
+
+
+def test_every_line_is_a_sample_or_a_comment() -> None:
+    lines = page().splitlines()
+    assert [line for line in lines if not line.startswith("# ") and not LINE.match(line)] == []
+    assert len(lines) > 375
+
+
+def test_each_family_is_declared_once_before_its_samples() -> None:
+    lines = page().splitlines()
+    declared = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert len(declared) == len(set(declared))
+    assert {re.split(r"[{ ]", line)[0] for line in lines if not line.startswith("#")} <= set(declared)
+
+
+def test_it_tells_the_age_the_mode_and_each_known_risk() -> None:
+    text = page(paused="a drill")
+    assert "forewarn_snapshot_age_seconds 30\n" in text
+    assert 'forewarn_mode{mode="automatic"} 1\n' in text
+    assert "forewarn_paused 1\n" in text
+    assert 'forewarn_build_info{version="1.2.3"} 1\n' in text
+    assert 'forewarn_moves{state="running"} 3\n' in text
+    assert 'forewarn_hosts{state="down"} 1\n' in text
+    known = sum(not f.unknown for f in snapshot_of().forecasts)
+    assert len(re.findall(r'^forewarn_risk\{.*horizon="7d"\}', text, re.MULTILINE)) == known
+
+
+def test_the_unknown_has_no_risk_and_is_counted() -> None:
+    assert 'forewarn_components_unknown{kind="power"} 2\n' in page()
+    assert re.search(r'^forewarn_risk\{.*kind="power",host="atlas"', page(), re.MULTILINE) is None
+
+
+def test_an_odd_horizon_is_given_in_seconds() -> None:
+    assert 'horizon="7200s"' in page(horizon_s=7200.0)
+
+
+def test_hostile_names_cannot_forge_a_sample() -> None:
+    snapshot = snapshot_of()
+    evil = replace(snapshot.forecasts[0], device='a"} 1\nforewarn_risk{x="\\')
+    first = replace(snapshot.cluster.components[0], device=evil.device)
+    cluster = replace(snapshot.cluster, components=(first, *snapshot.cluster.components[1:]))
+    lines = page(cluster=cluster, forecasts=snapshot.forecasts).splitlines()
+    assert [line for line in lines if not line.startswith("# ") and not LINE.match(line)] == []
+
+
+def test_before_the_first_cycle_it_says_that_nothing_is_there() -> None:
+    text = exposition(None, NOW, "1.2.3", {"streams_dropped_total": 4})
+    assert "forewarn_snapshot_present 0\n" in text
+    assert "# TYPE forewarn_events_streams_dropped_total counter\n" in text
+    assert "forewarn_risk{" not in text
