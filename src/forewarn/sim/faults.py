@@ -83,7 +83,7 @@ _CELLS = (
     Effect("nvme_media_errors", 120.0),
     _gauge("nvme_available_spare", -75.0),
     _gauge("nvme_percentage_used", 18.0),
-    Effect("nvme_critical_warning", 1.0, onset=0.5, bursts=1, lasting=False),
+    Effect("nvme_critical_warning", 4.0, onset=0.4, bursts=1, lasting=False),  # bit 2: reliability is degraded
     Effect("disk_io_errors", 30.0, onset=0.4),
     Effect("smart_status", -1.0, onset=0.7, bursts=1, lasting=False),
 )
@@ -241,11 +241,11 @@ class FaultSettings:
 
 # Which parts fail how often, among those that take their host down: disks lead in every published record of outages.
 _KIND_WEIGHTS: Mapping[Kind, float] = {
-    Kind.DISK: 0.42,
-    Kind.MEMORY: 0.22,
+    Kind.DISK: 0.44,
+    Kind.MEMORY: 0.24,
     Kind.POWER: 0.13,
     Kind.NETWORK: 0.12,
-    Kind.CPU: 0.11,
+    Kind.CPU: 0.07,
 }
 
 
