@@ -51,10 +51,11 @@ def test_a_component_without_a_forecast_is_unknown() -> None:
 
 
 def test_a_risk_without_a_threshold_is_shown_but_not_judged() -> None:
-    (cell,) = fleet_of(small(("a", 0.2), thresholds={})).cells
+    fleet = fleet_of(small(("a", 0.2), thresholds={}))
+    (cell,) = fleet.cells
     assert cell.level is Level.UNJUDGED
     assert cell.short == "20.0 % within 7 days, no threshold set"
-    assert cell.brief == "20.0 % in 7 days"
+    assert fleet.rows[0].worst_words == "CPU a: 20.0 % in 7 days"
 
 
 def test_a_forecast_of_a_part_that_the_inventory_does_not_know_is_shown_too() -> None:
@@ -68,7 +69,6 @@ def test_every_risk_is_said_with_its_horizon_and_its_threshold() -> None:
     assert risk_words(0.0001, 0.01, WEEK_S) == "0.010 % within 7 days, far below its threshold of 1.0 %"
     assert risk_words(None, 0.01, WEEK_S) == "unknown: the cause was not given"
     assert brief_words(0.046, 0.01, 3600) == "4.6 % in 1 hour (1.0 %)"
-    assert brief_words(None, 0.01, 3600) == "unknown"
 
 
 def test_the_riskiest_component_stands_for_its_host() -> None:

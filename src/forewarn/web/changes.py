@@ -92,7 +92,7 @@ def row_body(row: Row) -> dict[str, Any]:
         "vms_interrupted": row.vms_interrupted,
         "moving_out": row.moving_out,
         "moving_in": row.moving_in,
-        "worst": f"{row.worst.name}: {row.worst.brief}" if row.worst else "",
+        "worst": row.worst_words,
         "worst_level": row.worst.level if row.worst else "lu",
     }
 

@@ -76,7 +76,6 @@ class Cell:
     level: Level
     label: str
     short: str  # the risk beside its threshold, with the horizon
-    brief: str  # the same for a narrow column
     probability: float | None = None
     threshold: float | None = None
     ratio: float | None = None
@@ -104,6 +103,7 @@ class Row:
     moving_out: int
     moving_in: int
     worst: Cell | None
+    worst_words: str  # its name and its risk, for a narrow column
 
     @property
     def rank(self) -> tuple[int, float, str]:
@@ -180,7 +180,7 @@ def fleet_of(snapshot: Snapshot) -> Fleet:
     cells = _cells_by_host(snapshot)
     traffic = _traffic(snapshot.moves)
     rows = tuple(
-        _row(host, cells.get(host.name, ()), snapshot.cluster.vms_by_host[host.name], traffic)
+        _row(host, cells.get(host.name, ()), snapshot.cluster.vms_by_host[host.name], traffic, snapshot.horizon_s)
         for host in sorted(snapshot.cluster.hosts, key=lambda host: host.name)
     )
     shown = [cell for row in rows for cell in chain.from_iterable(row.cells.values())]
@@ -238,7 +238,6 @@ def _cell(
         level=level_of(ratio, probability),
         label=f"{host}, {place(kind, device)}: {short}" + (", moving its VMs away" if moving else ""),
         short=short,
-        brief=brief_words(probability, threshold, snapshot.horizon_s),
         probability=probability,
         threshold=threshold,
         ratio=ratio,
@@ -258,10 +257,8 @@ def risk_words(probability: float | None, threshold: float | None, horizon_s: fl
     return f"{said}, {times(probability / threshold)} its threshold of {percent(threshold)}"
 
 
-def brief_words(probability: float | None, threshold: float | None, horizon_s: float) -> str:
+def brief_words(probability: float, threshold: float | None, horizon_s: float) -> str:
     """The same as `risk_words` for a narrow column, whose head says that the threshold stands in brackets."""
-    if probability is None:
-        return "unknown"
     said = f"{percent(probability)} in {span(horizon_s)}"
     return f"{said} ({percent(threshold)})" if threshold else said
 
@@ -276,19 +273,30 @@ def _row(
     cells: list[Cell] | tuple[Cell, ...],
     vms: tuple[VirtualMachine, ...],
     traffic: tuple[Counter[str], Counter[str]],
+    horizon_s: float,
 ) -> Row:
-    worst = max(cells, key=_danger, default=None)
+    worst = max((cell for cell in cells if cell.probability is not None), key=_danger, default=None)
+    by_kind: dict[Kind, list[Cell]] = {kind: [] for kind in COMPONENT_KINDS}
+    for cell in cells:
+        by_kind.setdefault(cell.kind, []).append(cell)
     return Row(
         key=key_of(host.name),
         host=host,
-        cells={kind: tuple(cell for cell in cells if cell.kind == kind) for kind in COMPONENT_KINDS},
+        cells={kind: tuple(found) for kind, found in by_kind.items()},
         vms=len(vms),
         vms_high=sum(vm.criticality == Criticality.HIGH for vm in vms),
         vms_interrupted=sum(vm.state == VmState.INTERRUPTED for vm in vms),
         moving_out=traffic[0][host.name],
         moving_in=traffic[1][host.name],
-        worst=worst if worst is not None and worst.probability is not None else None,
+        worst=worst,
+        worst_words=_worst_words(worst, horizon_s),
     )
+
+
+def _worst_words(worst: Cell | None, horizon_s: float) -> str:
+    if worst is None or worst.probability is None:
+        return ""
+    return f"{worst.name}: {brief_words(worst.probability, worst.threshold, horizon_s)}"
 
 
 def _danger(cell: Cell) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from forewarn.domain.inventory import COMPONENT_KINDS
+from forewarn.domain.inventory import COMPONENT_KINDS, Host
 from forewarn.domain.plan import MoveState
 from forewarn.web import words
 from forewarn.web.attention import attention_of
@@ -160,6 +160,7 @@ def host_page(here: Here, name: str, component: Text = "", part: Text = "") -> H
         "_host.html" if part == "host" else "host.html",
         **_head(here, fleet, "host"),
         row=row,
+        facts=_facts(row.host),
         cells=cells,
         cell=chosen_cell,
         forecast=fleet.forecast_by_key.get(chosen_cell.key) if chosen_cell else None,
@@ -167,6 +168,18 @@ def host_page(here: Here, name: str, component: Text = "", part: Text = "") -> H
         vms=fleet.snapshot.cluster.vms_by_host[name],
         lines=[line for line in _lines(here, fleet) if line["host"] == name],
     )
+
+
+def _facts(host: Host) -> list[str]:
+    """What is known of a host, without what is not."""
+    facts = [
+        f"{host.cpus:g} CPUs" if host.cpus else "",
+        f"{words.size(host.memory_bytes)} for VMs" if host.memory_bytes else "",
+        f"{words.size(host.link_bytes_per_s)}/s for migrations" if host.link_bytes_per_s else "",
+        f"rack {host.rack.removeprefix('rack')}" if host.rack else "",
+        "" if host.can_receive else "takes no VMs",
+    ]
+    return [fact for fact in facts if fact]
 
 
 @router.get("/figures/{key}")

@@ -58,7 +58,7 @@ function host(change) {
   put("out", `${change.moving_out} →`, change.moving_out > 0);
   put("in", `→ ${change.moving_in}`, change.moving_in > 0);
   put("interrupted", `${change.vms_interrupted} down`, change.vms_interrupted > 0);
-  put("worst", change.worst || "no forecast yet");
+  put("worst", change.worst || "nothing known");
   const worst = row.querySelector("[data-part=worst]");
   worst.classList.remove(...LEVELS);
   worst.classList.add(change.worst_level);

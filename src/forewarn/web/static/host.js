@@ -7,7 +7,7 @@ const OPTIONS = { displayModeBar: false, responsive: true };
 function layout(more) {
   const axis = { gridcolor: colour("--line"), zerolinecolor: colour("--line"), linecolor: colour("--line"), fixedrange: true };
   return {
-    margin: { l: 58, r: 12, t: 6, b: 30 },
+    margin: { l: 68, r: 12, t: 6, b: 30 },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("--muted") },
     hoverlabel: { bgcolor: colour("--ink"), font: { color: colour("--panel") } },
@@ -35,7 +35,8 @@ function curve(element, data) {
   Plotly.react(element, traces, layout({ yaxis: { type: "log", ticksuffix: " %", dtick: 1, exponentformat: "none" }, xaxis: { type: "category" } }), OPTIONS);
 }
 
-function history(holder, data) {
+// Figures are laid out before they are drawn: each then has the width that it keeps.
+function placed(holder, data) {
   const figure = document.createElement("figure");
   const caption = document.createElement("figcaption");
   caption.textContent = data.unit && !data.title.includes(data.unit) ? `${data.title} (${data.unit})` : data.title;
@@ -43,8 +44,12 @@ function history(holder, data) {
   chart.className = "chart";
   figure.append(caption, chart);
   holder.append(figure);
+  return chart;
+}
+
+function history(chart, data) {
   const trace = { x: data.time, y: data.value, mode: "lines", line: { color: colour("--accent"), width: 1.5 }, hovertemplate: "%{y:.6~g}<extra></extra>" };
-  Plotly.react(chart, [trace], layout({ yaxis: { rangemode: "tozero", nticks: 4 }, xaxis: { type: "date", nticks: 5 } }), OPTIONS);
+  Plotly.react(chart, [trace], layout({ yaxis: { rangemode: "tozero", nticks: 4 }, xaxis: { type: "date", nticks: 3 }, margin: { l: 44, r: 12, t: 6, b: 40 } }), OPTIONS);
 }
 
 async function draw() {
@@ -56,7 +61,8 @@ async function draw() {
   const chart = document.getElementById("curve");
   if (chart && figures.curve) curve(chart, figures.curve);
   holder.replaceChildren();
-  for (const data of figures.histories) history(holder, data);
+  const charts = figures.histories.map((data) => placed(holder, data));
+  figures.histories.forEach((data, i) => history(charts[i], data));
 }
 
 dark.addEventListener("change", draw);
