@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +34,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text."
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", envvar="FOREWARN_CONFIG", help="The configuration, a TOML file.")
 ]
-Recording = Annotated[Path, typer.Option("--from", help="The recorded data: a file or a folder.")]
 
 
 def main() -> None:
@@ -119,49 +117,6 @@ def demo(
     else:
         typer.echo("\n".join(report.sentences()))
     raise typer.Exit(1 if report.vms_lost else 0)
-
-
-# --- models -----------------------------------------------------------------------------------------------------------
-
-
-@app.command()
-def train(
-    recording: Recording,
-    out: Annotated[Path, typer.Option(help="Folder for the model; must not exist yet, or hold a model.")],
-    kind: Annotated[str, typer.Option(help="Kind of component.")] = "disk",
-    until: Annotated[str, typer.Option(help="Learn from rows before this day (YYYY-MM-DD).")] = "",
-    seed: Annotated[int, typer.Option(help="Seed of all that is drawn.")] = 7,
-    as_json: Json = False,
-) -> None:
-    """Learn a failure model from recorded history, through the catalogue and the code that serve."""
-    from forewarn.assemble import models
-
-    report = models.train(recording, kind, out, _day(until), seed, lambda text: typer.echo(text, err=True))
-    typer.echo(json.dumps(report) if as_json else models.as_text(report))
-
-
-@app.command()
-def evaluate(
-    recording: Recording,
-    model: Annotated[Path, typer.Option(help="Folder of the model.")],
-    kind: Annotated[str, typer.Option(help="Kind of component.")] = "disk",
-    since: Annotated[str, typer.Option(help="First day of the rows, inclusive (YYYY-MM-DD).")] = "",
-    until: Annotated[str, typer.Option(help="Day on which the rows end, exclusive (YYYY-MM-DD).")] = "",
-    predictions: Annotated[Path | None, typer.Option(help="Write every forecast to this Parquet file.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Judge a model on recorded history that it has not learned from."""
-    from forewarn.assemble import models
-
-    report = models.evaluate(recording, kind, model, _day(since), _day(until), predictions)
-    typer.echo(json.dumps(report) if as_json else models.as_text(report))
-
-
-def _day(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not a day; write YYYY-MM-DD") from error
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------

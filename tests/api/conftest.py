@@ -18,5 +18,8 @@ def busy() -> Snapshot:
 def client(busy: Snapshot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Asks a running server that shows the busy cluster and takes requests."""
     folder = tmp_path_factory.mktemp("web")
-    with serving(Shelf(busy).read, folder=folder) as server, httpx.Client(base_url=server.address) as asking:
+    with (
+        serving(Shelf(busy).read, folder=folder) as server,
+        httpx.Client(base_url=server.address, timeout=60) as asking,
+    ):
         yield asking

@@ -13,7 +13,7 @@ from forewarn.domain.situation import Snapshot
 from forewarn.features.catalog import CATALOG
 from forewarn.store.base import DEVICES, SAMPLES, Batch
 from forewarn.store.duckdb import DuckDBStore
-from forewarn.web.charts import curve_of, histories_of, metrics_of, thinned
+from forewarn.web.charts import curve_of, histories_of, metrics_of, since_it_moved, thinned
 from forewarn.web.fleet import Fleet, fleet_of, key_of
 from forewarn.web.settings import WebSettings
 from tests.api.test_fleet import small
@@ -97,6 +97,16 @@ def test_a_gap_stays_a_gap() -> None:
     assert history["value"][-1] is None
     assert history["value"][:3] == [0.0, 1.0, 2.0]
     store.close()
+
+
+def test_a_chart_begins_shortly_before_its_values_moved() -> None:
+    days = [(NOW - timedelta(days=30 - day), 0.0) for day in range(30)]
+    minutes = [(NOW - timedelta(minutes=9 - minute), float(minute)) for minute in range(10)]
+    shown = since_it_moved([*days, *minutes])
+    assert shown == [days[-1], *minutes]
+    assert since_it_moved(days) is days
+    early = [(NOW - timedelta(days=30), 5.0), *days[1:], *minutes]
+    assert since_it_moved(early) is early
 
 
 def test_thinning_keeps_the_peaks() -> None:

@@ -2,10 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -20,6 +21,7 @@ from forewarn.web.settings import WebSettings
 from tests.shown import NOW, Shelf, serving, snapshot_of
 from tests.support import eventually
 
+T = TypeVar("T")
 SMALL = snapshot_of(hosts=2, vms=4)
 
 
@@ -85,6 +87,12 @@ def broadcaster(shelf: Shelf, **settings: Any) -> Broadcaster:
     return Broadcaster(Latest(shelf.read), WebSettings(refresh_s=0.001, **settings))
 
 
+def played(play: Coroutine[Any, Any, T]) -> T:
+    """Runs on a thread of its own: where a browser was opened before, this thread has an event loop already."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, play).result()
+
+
 async def drained(client: Client) -> list[str]:
     """The names of the events that wait for a client."""
     names: list[str] = []
@@ -102,7 +110,7 @@ def test_whoever_was_away_hears_what_it_missed_and_no_more() -> None:
             await wave.look()
         return await drained(wave.join(version(later(SMALL, 1))))
 
-    assert asyncio.run(play()) == ["cycle", "cycle"]
+    assert played(play()) == ["cycle", "cycle"]
 
 
 @pytest.mark.parametrize("since", ["", "none", "400-1.0", "made up"])
@@ -112,7 +120,7 @@ def test_whoever_was_away_too_long_loads_anew(since: str) -> None:
         await wave.look()
         return await drained(wave.join(since))
 
-    assert asyncio.run(play()) == ["reset"]
+    assert played(play()) == ["reset"]
 
 
 def test_whoever_is_up_to_date_hears_nothing() -> None:
@@ -122,7 +130,7 @@ def test_whoever_is_up_to_date_hears_nothing() -> None:
         await wave.look()
         return await drained(wave.join(version(SMALL)))
 
-    assert asyncio.run(play()) == []
+    assert played(play()) == []
 
 
 def test_a_slow_client_is_dropped_and_the_others_stay() -> None:
@@ -138,7 +146,7 @@ def test_a_slow_client_is_dropped_and_the_others_stay() -> None:
             heard += await drained(quick)
         return slow.dropped.is_set(), heard, wave.clients, wave.dropped
 
-    assert asyncio.run(play()) == (True, ["cycle"] * 5, 1, 1)
+    assert played(play()) == (True, ["cycle"] * 5, 1, 1)
 
 
 def test_the_stream_of_a_dropped_client_ends_even_while_it_does_not_read() -> None:
@@ -157,7 +165,7 @@ def test_the_stream_of_a_dropped_client_ends_even_while_it_does_not_read() -> No
         await asyncio.wait_for(EventStream(wave, client, 15.0)({"type": "http"}, receive, send), 5.0)
         return wave.clients
 
-    assert asyncio.run(play()) == 0
+    assert played(play()) == 0
 
 
 def test_a_snapshot_that_cannot_be_read_is_logged_and_outlived(caplog: pytest.LogCaptureFixture) -> None:
@@ -175,7 +183,7 @@ def test_a_snapshot_that_cannot_be_read_is_logged_and_outlived(caplog: pytest.Lo
         await wave.look()
         return await drained(wave.join("none"))
 
-    assert asyncio.run(play()) == ["reset"]
+    assert played(play()) == ["reset"]
     assert "snapshot.json is damaged" in caplog.text
 
 
@@ -186,7 +194,7 @@ def test_after_the_end_a_new_stream_ends_at_once() -> None:
         client = wave.join("")
         return [await client.next(1.0), await client.next(1.0)]
 
-    assert asyncio.run(play()) == [b"retry: 2000\n\n", b""]
+    assert played(play()) == [b"retry: 2000\n\n", b""]
 
 
 def test_the_limit_holds_for_the_broadcaster_itself() -> None:
@@ -197,4 +205,4 @@ def test_the_limit_holds_for_the_broadcaster_itself() -> None:
         with pytest.raises(TooManyClients, match="2 streams"):
             wave.join("")
 
-    asyncio.run(play())
+    played(play())

@@ -53,7 +53,10 @@ def host_rows(html: str) -> list[str]:
 @contextmanager
 def showing(snapshot: Snapshot | None, **settings: int) -> Iterator[httpx.Client]:
     wanted = WebSettings(port=0, **settings)  # type: ignore[arg-type]  # every setting used here is a number
-    with serving(Shelf(snapshot).read, settings=wanted) as server, httpx.Client(base_url=server.address) as client:
+    with (
+        serving(Shelf(snapshot).read, settings=wanted) as server,
+        httpx.Client(base_url=server.address, timeout=60) as client,
+    ):
         yield client
 
 

@@ -61,7 +61,7 @@ def picture(page: Page, path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_demonstration_shows_a_risk_that_rises_and_vms_that_leave(watched: Page, demo: str, pictures: Path) -> None:
-    watched.set_viewport_size({"width": 1440, "height": 1000})
+    watched.set_viewport_size({"width": 1700, "height": 1100})
     watched.emulate_media(color_scheme="light")
     watched.goto(demo)
     expect(watched.locator("tr.host")).to_have_count(25, timeout=30_000)
@@ -74,6 +74,7 @@ def test_the_demonstration_shows_a_risk_that_rises_and_vms_that_leave(watched: P
     picture(watched, pictures / "dashboard.png")
 
     eventually(lambda: asked(watched.request, demo, "moves?state=succeeded").get("total"), deadline=60, every=0.5)
+    watched.set_viewport_size({"width": 1440, "height": 1000})
     watched.goto(f"{demo}/migrations")
     expect(watched.locator(".moves .outcome.succeeded").first).to_be_visible()
     expect(watched.locator("svg.flow path.ribbon").first).to_be_attached()

@@ -122,7 +122,7 @@ class _Demo:
 
     def _own_devices(self) -> pa.Table:
         devices = self.site.store.devices()
-        return devices.filter(pc.equal(devices["host"], self.own_name))
+        return devices.filter(pc.equal(devices["host"], pa.scalar(self.own_name)))
 
 
 def _own_name(simulation: Simulation) -> str:

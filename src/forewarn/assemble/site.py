@@ -3,7 +3,7 @@
 What it gets from outside is the driver, the clock and the folder in which everything is kept.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,12 +16,12 @@ from forewarn.act.journal import Journal, JournalSettings
 from forewarn.clock import Clock
 from forewarn.control import Control, ControlSettings, Memory, Mode
 from forewarn.decide.policy import PolicySettings, with_default_thresholds
-from forewarn.domain.inventory import COMPONENT_KINDS, Kind
+from forewarn.domain.inventory import COMPONENT_KINDS
 from forewarn.domain.situation import LogLine, Severity
 from forewarn.domain.telemetry import Sample
 from forewarn.drivers.base import Driver
 from forewarn.features.catalog import CATALOG
-from forewarn.predict.base import Forecaster, Predictor
+from forewarn.predict.base import Forecaster
 from forewarn.predict.rules import RulePredictor
 from forewarn.state.database import Database, DatabaseSettings
 from forewarn.state.events import FailureEvents
@@ -58,12 +58,8 @@ class SiteSettings:
 
 
 def build_forecaster() -> Forecaster:
-    """The shipped models, and behind them the rules, for every kind of component."""
-    predictors: dict[Kind, Sequence[Predictor]] = {}
-    for kind in COMPONENT_KINDS:
-        model = None
-        predictors[kind] = (*((model,) if model else ()), RulePredictor(kind))
-    return Forecaster(predictors)
+    """The rules for every kind of component."""
+    return Forecaster({kind: (RulePredictor(kind),) for kind in COMPONENT_KINDS})
 
 
 class Site:

@@ -53,6 +53,9 @@ class Store:
     pairs_max: int
 
 
+Arrays: TypeAlias = dict[str, NDArray[Any]]
+
+
 def ask(connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[int | str] = ()) -> pa.Table:
     """A statement's answer as one Arrow table."""
     table: pa.Table = connection.sql(query, params=list(parameters)).to_arrow_table()
@@ -126,7 +129,7 @@ class _Chunk:
         return found
 
     def _states(
-        self, metric_number: int, window: Window, merged: Mapping[tuple[int, Window], pa.Table]
+        self, metric_number: int, window: Window, merged: Mapping[tuple[int, Window], Arrays]
     ) -> tuple[States, Ask]:
         size, pairs = len(self._rows), self._pairs[metric_number]
         end = window.ends(self._rows.time)
@@ -134,11 +137,11 @@ class _Chunk:
         hold[pairs.row[self._store.index.until_marked[pairs.series]]] = FOREVER
         states = States.unknown(size)
         sampled = np.zeros(size, np.bool_)
-        if (table := merged.get((metric_number, window))) is not None:
-            row = table.column("row").to_numpy()
+        if (found := merged.get((metric_number, window))) is not None:
+            row = found["row"]
             sampled[row] = True
             for name in STATE_FIELDS:
-                getattr(states, name)[row] = _numpy(table, name)
+                getattr(states, name)[row] = found[name]
         rest = ~sampled[pairs.row]
         if rest.any():
             latest = self._latest_states(metric_number, window.unit)
@@ -148,7 +151,7 @@ class _Chunk:
             states.until[row] = latest.until[rest]
         return states, Ask(end - window.length, end, hold)
 
-    def _merged(self) -> dict[tuple[int, Window], pa.Table]:
+    def _merged(self) -> dict[tuple[int, Window], Arrays]:
         """The states of every window that holds samples, per metric and window."""
         tiers = self._cut() if self._windows else {}
         if not tiers:
@@ -160,15 +163,18 @@ class _Chunk:
         slope = any(feature.aggregate is Aggregate.SLOPE for feature in self._features)
         return self._split(ask(connection, sql.window_states(tiers, slope=slope)))
 
-    def _split(self, table: pa.Table) -> dict[tuple[int, Window], pa.Table]:
+    def _split(self, table: pa.Table) -> dict[tuple[int, Window], Arrays]:
+        """The answer per metric and window; each column crosses from Arrow once, which costs more than cutting it."""
         key = table.column("metric").to_numpy() * len(self._windows) + table.column("span").to_numpy()
+        arrays = {"row": table.column("row").to_numpy(), **{name: _numpy(table, name) for name in STATE_FIELDS}}
         order = np.argsort(key, kind="stable")
         keys, begins = np.unique(key[order], return_index=True)
         ends = [*begins[1:], len(order)]
         found = {}
         for number, begin, end in zip(keys.tolist(), begins.tolist(), ends, strict=True):
             metric, span = divmod(number, len(self._windows))
-            found[metric, self._windows[span]] = table.take(order[begin:end])
+            cut = order[begin:end]
+            found[metric, self._windows[span]] = {name: array[cut] for name, array in arrays.items()}
         return found
 
     def _cut(self) -> dict[Tier, Spans]:
@@ -263,7 +269,7 @@ def _past(store: Store, series: Numbers, at: Times) -> list[pa.Table]:
     """From the hours, and after them from the samples that no rolled-up hour holds yet."""
     rolled = next(kept.until for kept in store.kept if kept.tier is Tier.HOURS)
     whole = np.minimum(floor(at, HOUR), rolled)
-    moments = {"number": np.arange(len(at)), "series": series, "whole": whole, "at": at}
+    moments = {"number": np.arange(len(at)), "series": series, "whole": whole, "moment": at}
     store.connection.register("moments", pa.table({name: pa.array(column) for name, column in moments.items()}))
     found = [ask(store.connection, sql.LATEST_HOURS)]
     if (whole < at).any():

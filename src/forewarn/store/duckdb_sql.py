@@ -206,8 +206,8 @@ def window_states(tiers: Mapping[Tier, Spans], *, slope: bool) -> str:
     )
 
 
-# The newest state of a series at a time. The table asked: `moments(number, series, whole, at)`, where `whole` is the
-# last full hour that has been rolled up by `at`.
+# The newest state of a series at a time. The table asked: `moments(number, series, whole, moment)`, where `whole` is
+# the last full hour that has been rolled up by then.
 LATEST_HOURS = (
     "SELECT number, last, last_time, states.until FROM moments ASOF JOIN"
     " (SELECT series, time, last, last_time, until FROM hours WHERE series IN (SELECT series FROM moments)) AS states"
@@ -216,7 +216,7 @@ LATEST_HOURS = (
 LATEST_SAMPLES = (
     "SELECT number, arg_max(last, time) AS last, arg_max(last_time, time) AS last_time,"
     " arg_max(until, time) AS until FROM moments JOIN sample_states AS states"
-    " ON moments.series = states.series AND states.time > whole AND states.time <= at"
+    " ON moments.series = states.series AND states.time > whole AND states.time <= moment"
     " WHERE time > ? AND time <= ? GROUP BY number"
 )
 

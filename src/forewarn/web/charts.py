@@ -6,8 +6,10 @@
 import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
+
+import pyarrow as pa
 
 from forewarn.domain.feature import DerivedFeature, Feature
 from forewarn.domain.risk import HORIZONS, FailureForecast
@@ -18,6 +20,7 @@ from forewarn.web.settings import WebSettings
 from forewarn.web.words import span
 
 _CHARTS_MAX = 3
+_WINDOWS = tuple(timedelta(minutes=minutes) for minutes in (10, 60, 360, 1440, 10080))
 
 
 def curve_of(fleet: Fleet, cell: Cell, forecast: FailureForecast | None) -> dict[str, Any] | None:
@@ -40,15 +43,14 @@ def histories_of(
 ) -> list[dict[str, Any]]:
     """The telemetry behind the three reasons, each metric once; else the first that have samples."""
     start = until - timedelta(days=settings.history_days)
-    found: list[dict[str, Any]] = []
-    for key in _metrics_behind(cell, forecast):
-        table = store.series(cell.component, key, start, until)
-        if table.num_rows:
-            points: list[Any] = list(zip(table["time"].to_pylist(), table["value"].to_pylist(), strict=True))
-            found.append(_history(key, thinned(points, settings.series_points_max)))
-        if len(found) == _CHARTS_MAX:
-            break
-    return found
+    tables = ((key, store.series(cell.component, key, start, until)) for key in _metrics_behind(cell, forecast))
+    filled = islice(((key, table) for key, table in tables if table.num_rows), _CHARTS_MAX)
+    return [_history(key, _points(table), settings.series_points_max) for key, table in filled]
+
+
+def _points(table: pa.Table) -> list[tuple[datetime, float]]:
+    times: list[Any] = table["time"].to_pylist()
+    return list(zip(times, table["value"].to_pylist(), strict=True))  # type: ignore[arg-type]  # no value is null
 
 
 def _metrics_behind(cell: Cell, forecast: FailureForecast | None) -> list[str]:
@@ -73,14 +75,26 @@ def metrics_of(feature: str) -> list[str]:
     return [key for name in found.inputs for key in metrics_of(name)] if found else []
 
 
-def _history(key: str, points: Sequence[tuple[datetime, float]]) -> dict[str, Any]:
+def _history(key: str, points: Sequence[tuple[datetime, float]], points_max: int) -> dict[str, Any]:
     metric = CATALOG.metric_by_key[key]
+    points = thinned(since_it_moved(points), points_max)
     return {
         "title": metric.help,
         "unit": metric.unit,
         "time": [time.isoformat() for time, _ in points],
         "value": [None if math.isnan(value) else value for _, value in points],
     }
+
+
+def since_it_moved(points: Sequence[tuple[datetime, float]]) -> Sequence[tuple[datetime, float]]:
+    """The latest points, in the shortest of a few windows that holds every change; all where nothing changed."""
+    first = next((after[0] for before, after in pairwise(points) if after[1] != before[1]), points[0][0])
+    end = points[-1][0]
+    window = next((window for window in _WINDOWS if end - window < first), None)
+    if window is None or first == points[0][0]:
+        return points
+    begin = next(i for i, (time, _) in enumerate(points) if time >= end - window)
+    return points[max(0, begin - 1) :]
 
 
 def thinned(points: Sequence[tuple[datetime, float]], limit: int) -> Sequence[tuple[datetime, float]]:

@@ -36,6 +36,7 @@ class MoveRow:
     state: str
     device: str
     risk: str
+    reason: str  # without the rule, which stands above it
     duration: str
     downtime: str
     percent: int
@@ -62,6 +63,7 @@ def _row(snapshot: Snapshot, outcome: Outcome) -> MoveRow:
         state=OUTCOME_WORDS[outcome.state],
         device=device_of(snapshot, outcome),
         risk=risk_words(move.risk, move.threshold, snapshot.horizon_s),
+        reason=move.reason.removeprefix(f"{move.rule}: "),
         duration=duration(outcome.duration_s) if final and measured else "",
         downtime=milliseconds(outcome.downtime_ms) if outcome.state == MoveState.SUCCEEDED else "",
         percent=round(100 * min(1.0, max(0.0, outcome.progress))),

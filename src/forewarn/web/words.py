@@ -1,6 +1,6 @@
 """Numbers as people say them: shares, spans of time, sizes. Pure; used by every page, so that all say it alike."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from forewarn.domain.inventory import Kind
 
@@ -99,11 +99,6 @@ def size(count: float) -> str:
 def clock_time(time: datetime) -> str:
     """The time of day, in UTC."""
     return f"{time:%H:%M:%S}"
-
-
-def age(now: datetime, then: datetime) -> str:
-    """How long ago something was; the future counts as now."""
-    return duration(max(timedelta(0), now - then).total_seconds())
 
 
 def count(number: int, one: str, many: str = "") -> str:
