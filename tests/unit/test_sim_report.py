@@ -110,7 +110,13 @@ def test_the_sentences_tell_what_was_avoided_and_what_was_not() -> None:
         (replace(REPORT, vm_interruptions=100), "Avoided: nothing; as many VMs went down as without Forewarn."),
         (replace(REPORT, vm_interruptions=101), "Avoided: nothing; moves cost 1 VM interruption more"),
         (replace(REPORT, vms_lost=2), "2 VMs were lost."),
+        (
+            replace(
+                REPORT, host_failures=0, host_failures_warned=0, vm_interruptions=0, vm_interruptions_without_forewarn=0
+            ),
+            "Avoided: nothing, since no VM would have gone down. Not avoided: nothing.",
+        ),
     ],
 )
-def test_the_sentences_hide_no_bad_run(report: Report, part: str) -> None:
+def test_the_sentences_claim_no_more_than_happened(report: Report, part: str) -> None:
     assert part in " ".join(report.sentences())

@@ -55,10 +55,14 @@ class Report:
             return f"{_of(spared, 'VM interruption')} {whole}, by {warned} and moving VMs in time."
         if spared < 0:
             return f"nothing; moves cost {_of(-spared, 'VM interruption')} more than there were without them."
+        if self.vm_interruptions_without_forewarn == 0:
+            return "nothing, since no VM would have gone down."
         return "nothing; as many VMs went down as without Forewarn."
 
     def _suffered(self) -> str:
         unwarned = self.host_failures - self.host_failures_warned
+        if self.vm_interruptions == unwarned == 0:
+            return "nothing."
         return f"{_of(self.vm_interruptions, 'VM interruption')}; {_of(unwarned, 'host')} failed without a warning."
 
 
