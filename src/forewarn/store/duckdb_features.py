@@ -169,7 +169,7 @@ class _Chunk:
         arrays = {"row": table.column("row").to_numpy(), **{name: _numpy(table, name) for name in STATE_FIELDS}}
         order = np.argsort(key, kind="stable")
         keys, begins = np.unique(key[order], return_index=True)
-        ends = [*begins[1:], len(order)]
+        ends = [*begins[1:], len(order)][: len(begins)]  # none where no window holds anything
         found = {}
         for number, begin, end in zip(keys.tolist(), begins.tolist(), ends, strict=True):
             metric, span = divmod(number, len(self._windows))
