@@ -44,6 +44,8 @@ class Formula(StrEnum):
     DIFFERENCE = "difference"  # first input less the second: change against the device's own past
     RATIO = "ratio"  # first input over the second; missing where the second is 0
     SHARE = "share"  # first input over the sum of both; missing where that is 0
+    HIGHEST = "highest"  # the highest of the inputs that are known
+    AGED = "aged"  # first input, in hours, plus the second, in seconds: a clock read some time ago, as of now
     PEER_RANK = "peer_rank"  # share of the same model's devices at that time with a lower value, ties half
 
 

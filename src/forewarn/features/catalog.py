@@ -18,6 +18,8 @@ DAY, WEEK, MONTH, QUARTER = timedelta(days=1), timedelta(days=7), timedelta(days
 
 _SHORT = {HOUR: "1h", SIX_HOURS: "6h", DAY: "1d", WEEK: "7d", MONTH: "30d", QUARTER: "90d"}
 
+_PERIODS = (("7d", "7 days"), ("30d", "30 days"), ("90d", "90 days"))
+
 # Attribute 9 counts hours of life: its steps say nothing, so it has its own line.
 SMART_ERROR_COUNTERS = tuple((number, words) for number, words in SMART_ATTRIBUTES if number != 9)
 
@@ -42,7 +44,7 @@ def _smart(number: int, words: str) -> tuple[Feature, ...]:
     metric = f"smart_{number}"
     return (
         _last(Kind.DISK, metric, f"{{value}} {words} (SMART {number})"),
-        *_over(Kind.DISK, metric, Aggregate.FIRST, (WEEK, MONTH), f"{{value}} {words} {{window}} ago (SMART {number})"),
+        *_over(Kind.DISK, metric, Aggregate.FIRST, (WEEK, MONTH, QUARTER), f"{{value}} {words} {{window}} ago (SMART {number})"),
         *_over(
             Kind.DISK,
             metric,
@@ -68,6 +70,11 @@ def _smart(number: int, words: str) -> tuple[Feature, ...]:
 
 
 def _smart_derived(number: int, words: str) -> tuple[DerivedFeature, ...]:
+    """A counter against its own past.
+
+    `rise` sees a jump at once, `increase` only when the day is over but also what has fallen back since; `grown` is
+    whichever of the two says more.
+    """
     metric = f"smart_{number}"
     rises = tuple(
         DerivedFeature(
@@ -77,7 +84,17 @@ def _smart_derived(number: int, words: str) -> tuple[DerivedFeature, ...]:
             (f"{metric}_last", f"{metric}_first_{short}"),
             f"{{value}} more {words} than {long} ago (SMART {number})",
         )
-        for short, long in (("7d", "7 days"), ("30d", "30 days"))
+        for short, long in _PERIODS
+    )
+    grown = tuple(
+        DerivedFeature(
+            f"{metric}_grown_{short}",
+            Kind.DISK,
+            Formula.HIGHEST,
+            (f"{metric}_increase_{short}", f"{metric}_rise_{short}"),
+            f"{{value}} new {words} within {long} (SMART {number})",
+        )
+        for short, long in _PERIODS
     )
     rank = DerivedFeature(
         f"{metric}_peer_rank",
@@ -86,7 +103,7 @@ def _smart_derived(number: int, words: str) -> tuple[DerivedFeature, ...]:
         (f"{metric}_last",),
         f"{words} above those of a share of {{value}} of the same model's drives (SMART {number})",
     )
-    return (*rises, rank)
+    return (*rises, *grown, rank)
 
 
 CPU_FEATURES = (
@@ -151,6 +168,7 @@ MEMORY_DERIVED = (
 DISK_FEATURES = (
     *(feature for number, words in SMART_ERROR_COUNTERS for feature in _smart(number, words)),
     _last(Kind.DISK, "smart_9", "{value} power-on hours (SMART 9)"),
+    *_over(Kind.DISK, "smart_9", Aggregate.AGE, (QUARTER,), "{value} s since power-on hours last changed (SMART 9)"),
     _last(Kind.DISK, "disk_power_on_seconds", "powered on for {value} s"),
     _last(Kind.DISK, "disk_capacity", "{value} bytes of capacity"),
     _last(Kind.DISK, "smart_status", "the drive's own verdict is {value} (1 is passed)"),
@@ -178,6 +196,13 @@ DISK_FEATURES = (
 
 DISK_DERIVED = (
     *(feature for number, words in SMART_ERROR_COUNTERS for feature in _smart_derived(number, words)),
+    DerivedFeature(
+        "power_on_hours",
+        Kind.DISK,
+        Formula.AGED,
+        ("smart_9_last", "smart_9_age_90d"),
+        "powered on for {value} hours (SMART 9)",
+    ),
     DerivedFeature(
         "smart_9_peer_rank",
         Kind.DISK,

@@ -61,10 +61,21 @@ def _share(inputs: Sequence[_Column]) -> _Column:
     return _ratio((inputs[0], inputs[0] + inputs[1]))
 
 
+def _highest(inputs: Sequence[_Column]) -> _Column:
+    highest: _Column = np.fmax.reduce(inputs)
+    return highest
+
+
+def _aged(inputs: Sequence[_Column]) -> _Column:
+    return inputs[0] + inputs[1] / 3600.0
+
+
 _FORMULAS: dict[Formula, Callable[[Sequence[_Column]], _Column]] = {
     Formula.DIFFERENCE: _difference,
     Formula.RATIO: _ratio,
     Formula.SHARE: _share,
+    Formula.HIGHEST: _highest,
+    Formula.AGED: _aged,
 }
 
 
