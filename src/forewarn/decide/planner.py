@@ -178,8 +178,8 @@ class _Planning:
         vm, risk, estimate = candidate.vm, candidate.risk, target.estimate
         ceiling = self._settings.utilization_ceiling_high if candidate.high else self._settings.utilization_ceiling
         reason = (
-            f"{candidate.rule}: VM {vm.name} ({vm.criticality.upper()}) goes from {vm.host} to {target.host.name}, "
-            f"for {self._outlook.words(risk)}; {worth}; "
+            f"VM {vm.name} ({vm.criticality.upper()}) goes from {vm.host} to {target.host.name}, "
+            f"because {self._outlook.words(risk)}; {worth}; "
             f"{target.host.name} is then {target.utilization:.0%} utilized, ceiling {ceiling:.0%}"
         )
         generation = self._outlook.cluster.generation
@@ -245,7 +245,7 @@ def _watched(outlook: Outlook) -> Iterator[Verdict]:
 def _held_back(moves: tuple[Move, ...], paused: str) -> Iterator[Verdict]:
     yield Verdict("", "", "", Refusal.PAUSED, f"moves are paused ({paused}); {len(moves)} would have been planned")
     for move in moves:
-        text = f"moves are paused ({paused}); else: {move.reason}"
+        text = f"moves are paused ({paused}); else {move.rule}: {move.reason}"
         yield Verdict(move.vm, move.source, move.component, Refusal.PAUSED, text, move.target)
 
 
