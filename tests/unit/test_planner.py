@@ -54,7 +54,7 @@ def test_a_high_vm_leaves_a_risky_host_for_the_host_with_the_most_headroom() -> 
 def test_the_reason_names_vm_source_target_part_risk_threshold_horizon_and_the_comparison() -> None:
     (move,) = planned(situation([A, B], [vm("v", "a", HIGH)], risks=SICK)).moves
     assert move.reason == (
-        "Proactive Failure Avoidance: VM vm-v (HIGH) goes from a to b, for cpu cpu of a fails within 7 d with p=0.5, "
+        "VM vm-v (HIGH) goes from a to b, because cpu cpu of a fails within 7 d with p=0.5, "
         f"over its threshold 0.1; benefit {move.benefit:.3g}, cost {move.cost:.3g} weighted minutes of outage; "
         "b is then 6% utilized, ceiling 100%"
     )
@@ -80,7 +80,7 @@ def test_a_part_that_the_inventory_does_not_know_raises_a_ticket() -> None:
 def test_another_vm_moves_if_it_pays_and_the_comparison_is_in_its_reason() -> None:
     (move,) = planned(situation([A, B], [vm("v", "a", NORMAL)], risks=SICK)).moves
     assert move.rule == COST_BENEFIT
-    assert move.reason.startswith("Cost-Benefit: VM vm-v (NORMAL) goes from a to b, for cpu cpu of a fails")
+    assert move.reason.startswith("VM vm-v (NORMAL) goes from a to b, because cpu cpu of a fails")
     assert move.benefit == pytest.approx(15.0, rel=0.01)
     assert f"benefit {move.benefit:.3g}, cost {move.cost:.3g} weighted minutes" in move.reason
     assert move.reason.endswith("b is then 6% utilized, ceiling 90%")
@@ -251,7 +251,7 @@ def test_a_pause_holds_back_every_move_and_says_what_it_held_back() -> None:
     held = [verdict for verdict in made.verdicts if verdict.refusal is Refusal.PAUSED]
     assert [(verdict.vm, verdict.target) for verdict in held] == [("", ""), ("v", "b")]
     assert held[0].text == "moves are paused (audit); 1 would have been planned"
-    assert "else: Proactive Failure Avoidance: VM vm-v" in held[1].text
+    assert "else Proactive Failure Avoidance: VM vm-v" in held[1].text
     assert [step.rung for step in ladder] == [Rung.MOVE, Rung.CLEAR]
 
 
