@@ -44,7 +44,13 @@ def _smart(number: int, words: str) -> tuple[Feature, ...]:
     metric = f"smart_{number}"
     return (
         _last(Kind.DISK, metric, f"{{value}} {words} (SMART {number})"),
-        *_over(Kind.DISK, metric, Aggregate.FIRST, (WEEK, MONTH, QUARTER), f"{{value}} {words} {{window}} ago (SMART {number})"),
+        *_over(
+            Kind.DISK,
+            metric,
+            Aggregate.FIRST,
+            (WEEK, MONTH, QUARTER),
+            f"{{value}} {words} {{window}} ago (SMART {number})",
+        ),
         *_over(
             Kind.DISK,
             metric,
