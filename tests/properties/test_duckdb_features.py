@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from forewarn.domain.feature import Aggregate, Catalog, Feature
@@ -215,6 +215,7 @@ GAP_OVER_A_WINDOWS_START = Way(
 )
 
 
+@settings(max_examples=25)  # each fills a store and asks every aggregate of it
 @given(ways(), st.sampled_from([0.0, 60.0]), st.sampled_from([2.0, 30.0]))
 @example(GAP_OVER_A_WINDOWS_START, 60.0, 30.0)
 def test_every_aggregate_is_what_its_definition_says_by_whatever_way_samples_came(
@@ -227,6 +228,7 @@ def test_every_aggregate_is_what_its_definition_says_by_whatever_way_samples_cam
     store.close()
 
 
+@settings(max_examples=25)
 @given(ways())
 def test_rows_and_times_get_the_same_answers(way: Way) -> None:
     settings = DuckDBSettings(threads=1, pairs_max=2, forget_device_days=500)
