@@ -73,3 +73,15 @@ def test_once_stopped_nobody_answers() -> None:
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{server.address}/api/v1/health")
     eventually(lambda: not server.running)
+
+
+def test_a_client_that_never_reads_does_not_outlive_the_server() -> None:
+    large = snapshot_of(hosts=400, vms=0)
+    with serving(Shelf(large).read) as server:
+        host, port = server.address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.sendall(b"GET /api/v1/snapshot HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            deaf.recv(1)
+            server.stop()
+            assert not server.running

@@ -271,6 +271,7 @@ def luminance(rgb: list[float]) -> float:
     return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
 
+@pytest.mark.slow
 def test_a_thousand_hosts_stay_usable(watched: Page) -> None:
     shelf = Shelf(snapshot_of(hosts=1000, vms=2000))
     with serving(shelf.read, settings=WebSettings(port=0, refresh_s=0.2)) as server:

@@ -5,11 +5,25 @@ from ipaddress import ip_address
 from threading import Thread
 
 import uvicorn
+from anyio.lowlevel import checkpoint
 from fastapi import FastAPI
 
 from forewarn.errors import ConfigurationError
 from forewarn.web.context import Context
 from forewarn.web.settings import WebSettings
+
+_TICKS = 5  # turns of the event loop in which it lets go of a connection that has been cut off
+
+
+class _Uvicorn(uvicorn.Server):
+    """Leaves no connection behind: one whose client does not read would outlive the event loop."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        for connection in tuple(self.server_state.connections):
+            connection.transport.abort()
+        for _ in range(_TICKS):
+            await checkpoint()
 
 
 class Server:
@@ -29,7 +43,7 @@ class Server:
             ws="none",
             timeout_graceful_shutdown=max(1, round(stop_s)),
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Uvicorn(config)
         self._thread = Thread(target=self._server.run, args=([listener],), name="web", daemon=True)
 
     def start(self) -> None:
