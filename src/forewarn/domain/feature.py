@@ -47,7 +47,6 @@ class Formula(StrEnum):
     HIGHEST = "highest"  # the highest of the inputs that are known
     AGED = "aged"  # first input, in hours, plus the second, in seconds: a clock read some time ago, as of now
     PEER_RANK = "peer_rank"  # share of the same model's devices at that time with a lower value, ties half
-    PEER_SHARE = "peer_share"  # share of the same model's devices at that time above 0; missing where peers are few
 
 
 @dataclass(frozen=True, slots=True)
