@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -109,7 +109,8 @@ def demo(
     if port is not None:
         site = replace(site, web=replace(site.web, port=port))
     say = (lambda text: typer.echo(text, err=True)) if as_json else typer.echo
-    with tempfile.TemporaryDirectory(prefix="forewarn-demo-") as name, _until_signal() as clock:
+    stopping = nullcontext(RealClock()) if once else _until_signal()  # without waiting, a signal just ends it
+    with tempfile.TemporaryDirectory(prefix="forewarn-demo-") as name, stopping as clock:
         folder = Path(name)
         report = assembly.run_once(folder, settings, site) if once else assembly.run(folder, clock, settings, site, say)
     if as_json:
