@@ -19,11 +19,16 @@ from forewarn.domain.feature import Aggregate, Catalog, Feature
 from forewarn.domain.inventory import Kind
 from forewarn.domain.telemetry import Metric
 from forewarn.store import duckdb_sql as sql
-from forewarn.store.finish import STATE_FIELDS, TIME_FIELDS, Ask, Column, States, filled, finish
+from forewarn.store.duckdb_file import ask
+from forewarn.store.finish import NEEDS, STATE_FIELDS, TIME_FIELDS, Ask, Column, States, filled, finish
 from forewarn.store.index import Heads, Numbers, SeriesIndex
 from forewarn.store.windows import FOREVER, HOUR, NEVER, SECOND, Kept, Spans, Tier, Times, Window, cover, floor
 
 _LAST = Window(0, 1)
+_FROZEN_MAX = 32  # chunks of a live fleet: half a million parts
+
+# Made once: pyarrow looks for pandas each time that it meets a Python value.
+_EMPTY_TIME = {name: pa.scalar(int(filled(name, 1)[0])) for name in TIME_FIELDS}
 
 Doubles: TypeAlias = "pa.Array[Any]"
 
@@ -45,41 +50,59 @@ class Rows:
 
 @dataclass(frozen=True)
 class Store:
-    """What a question reads: a connection, the index, and what is rolled up, from coarse to fine."""
+    """What a question reads: a connection, the index, and what is rolled up, from coarse to fine.
+
+    `frozen` holds what the last question for one time has left behind for the next, if anything.
+    """
 
     connection: duckdb.DuckDBPyConnection
     index: SeriesIndex
     kept: Sequence[Kept]
     pairs_max: int
+    frozen: "list[Frozen]"
 
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
+Merged: TypeAlias = "dict[tuple[int, Window], Arrays]"
 
 
-def ask(connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[int | str] = ()) -> pa.Table:
-    """A statement's answer as one Arrow table."""
-    table: pa.Table = connection.sql(query, params=list(parameters)).to_arrow_table()
-    return table
+def values(store: Store, catalog: Catalog, features: Sequence[Feature], rows: Rows) -> dict[Feature, Column]:
+    """The values of `features` for `rows`, NaN where unknown; features of which the store has no series are left out.
 
-
-def columns(store: Store, catalog: Catalog, kind: Kind, rows: Rows) -> dict[str, Doubles]:
-    """The stored features of `kind` for `rows`, null where unknown; chunks of rows bound what is held at a time."""
-    features = catalog.stored(kind)
+    Chunks of rows bound what is held at a time.
+    """
     present = {key for key in {f.metric for f in features} if store.index.metrics.find(key) >= 0}
     asked = [feature for feature in features if feature.metric in present]
-    values = {feature.name: np.full(len(rows), np.nan) for feature in asked}
-    order = np.argsort(rows.time, kind="stable")
     step = max(1, store.pairs_max // max(1, len(present)))
+    if len(rows) <= step:
+        return _Chunk(store, catalog, asked, rows).columns() if len(rows) else {}
+    found = {feature: np.full(len(rows), np.nan) for feature in asked}
+    order = np.argsort(rows.time, kind="stable")
     for begin in range(0, len(rows), step):
         chunk = order[begin : begin + step]
-        for name, column in _Chunk(store, catalog, asked, rows.where(chunk)).columns().items():
-            values[name][chunk] = column
-    unknown = pa.nulls(len(rows), pa.float64())
-    found: dict[str, Doubles] = {feature.name: unknown for feature in features}
-    for feature in asked:
-        column = values.pop(feature.name)
-        found[feature.name] = pa.array(column, pa.float64(), mask=np.isnan(column))
+        for feature, column in _Chunk(store, catalog, asked, rows.where(chunk)).columns().items():
+            found[feature][chunk] = column
     return found
+
+
+def arrow(features: Sequence[Feature], found: dict[Feature, Column], rows: slice, size: int) -> dict[str, Doubles]:
+    """Some rows of the values as Arrow columns, null where unknown; takes them out of `found` one by one."""
+    unknown = pa.nulls(size, pa.float64())
+    columns: dict[str, Doubles] = {feature.name: unknown for feature in features}
+    for feature in features:
+        if feature in found:
+            column = found.pop(feature)[rows]
+            columns[feature.name] = pa.array(column, pa.float64(), mask=np.isnan(column))
+    return columns
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """States of windows that ended at a full hour: as long as no sample comes to before `until`, they do not change."""
+
+    key: tuple[object, ...]
+    until: int
+    states: Merged
 
 
 @dataclass(frozen=True)
@@ -111,14 +134,14 @@ class _Chunk:
         row = np.flatnonzero(born)
         return _Pairs(row, series[row])
 
-    def columns(self) -> dict[str, Column]:
+    def columns(self) -> dict[Feature, Column]:
         """Every feature's values; a merged state serves all aggregates of its metric and window."""
         merged = self._merged()
-        found: dict[str, Column] = {}
+        found: dict[Feature, Column] = {}
         for (metric_number, window), features in self._by_state().items():
             states, ask = self._states(metric_number, window, merged)
             for feature in features:
-                found[feature.name] = finish(feature.aggregate, states, ask)
+                found[feature] = finish(feature.aggregate, states, ask)
         return found
 
     def _by_state(self) -> dict[tuple[int, Window], list[Feature]]:
@@ -140,8 +163,9 @@ class _Chunk:
         if (found := merged.get((metric_number, window))) is not None:
             row = found["row"]
             sampled[row] = True
-            for name in STATE_FIELDS:
-                getattr(states, name)[row] = found[name]
+            for name, array in found.items():
+                if name != "row":
+                    getattr(states, name)[row] = array
         rest = ~sampled[pairs.row]
         if rest.any():
             latest = self._latest_states(metric_number, window.unit)
@@ -151,45 +175,62 @@ class _Chunk:
             states.until[row] = latest.until[rest]
         return states, Ask(end - window.length, end, hold)
 
-    def _merged(self) -> dict[tuple[int, Window], Arrays]:
+    def _merged(self) -> Merged:
         """The states of every window that holds samples, per metric and window."""
-        tiers = self._cut() if self._windows else {}
+        if len(self._times) != 1:
+            return self._ask(self._windows)
+        time = int(self._times[0])
+        parts = (self._rows.component.tobytes(), self._rows.host.tobytes())
+        key = (time // HOUR, tuple(self._features), *parts)
+        for frozen in self._store.frozen:
+            if frozen.key == key:
+                return frozen.states | self._ask([window for window in self._windows if window.unit == 1])
+        merged = self._ask(self._windows)
+        whole = {about: arrays for about, arrays in merged.items() if about[1].unit > 1}
+        until = time // HOUR * HOUR
+        kept = [frozen for frozen in self._store.frozen if frozen.until == until]
+        self._store.frozen[:] = [*kept[-_FROZEN_MAX:], Frozen(key, until, whole)]
+        return merged
+
+    def _ask(self, windows: Sequence[Window]) -> Merged:
+        tiers = self._cut(windows)
         if not tiers:
             return {}
         connection = self._store.connection
-        connection.register("pairs", self._pairs_table())
-        connection.register("wants", self._wants_table())
-        connection.register("cuts", self._cuts_table(tiers))
-        slope = any(feature.aggregate is Aggregate.SLOPE for feature in self._features)
-        return self._split(ask(connection, sql.window_states(tiers, slope=slope)))
+        connection.register("pairs", self._pairs_table(windows))
+        connection.register("wants", self._wants_table(windows))
+        connection.register("cuts", self._cuts_table(windows, tiers))
+        fields = {name for f in self._features if Window.of(f.window) in windows for name in NEEDS[f.aggregate]}
+        return self._split(windows, ask(connection, sql.window_states(tiers, fields)))
 
-    def _split(self, table: pa.Table) -> dict[tuple[int, Window], Arrays]:
+    def _split(self, windows: Sequence[Window], table: pa.Table) -> Merged:
         """The answer per metric and window; each column crosses from Arrow once, which costs more than cutting it."""
-        key = table.column("metric").to_numpy() * len(self._windows) + table.column("span").to_numpy()
-        arrays = {"row": table.column("row").to_numpy(), **{name: _numpy(table, name) for name in STATE_FIELDS}}
+        key = table.column("metric").to_numpy() * len(windows) + table.column("span").to_numpy()
+        names = [name for name in STATE_FIELDS if name in table.column_names]
+        arrays = {"row": table.column("row").to_numpy(), **{name: _numpy(table, name) for name in names}}
         order = np.argsort(key, kind="stable")
         keys, begins = np.unique(key[order], return_index=True)
         ends = [*begins[1:], len(order)][: len(begins)]  # none where no window holds anything
         found = {}
         for number, begin, end in zip(keys.tolist(), begins.tolist(), ends, strict=True):
-            metric, span = divmod(number, len(self._windows))
+            metric, span = divmod(number, len(windows))
             cut = order[begin:end]
-            found[metric, self._windows[span]] = {name: array[cut] for name, array in arrays.items()}
+            found[metric, windows[span]] = {name: array[cut] for name, array in arrays.items()}
         return found
 
-    def _cut(self) -> dict[Tier, Spans]:
-        number = np.arange(len(self._times)) * len(self._windows)
-        ends = [window.ends(self._times) for window in self._windows]
-        asked = Spans.joined(
-            [
-                Spans(end - window.length, end, number + span)
-                for span, (window, end) in enumerate(zip(self._windows, ends, strict=True))
-            ]
-        )
-        return cover(asked, self._store.kept)
+    def _cut(self, windows: Sequence[Window]) -> dict[Tier, Spans]:
+        if not windows:
+            return {}
+        number = np.arange(len(self._times)) * len(windows)
+        ends = [window.ends(self._times) for window in windows]
+        asked = [
+            Spans(end - window.length, end, number + span)
+            for span, (window, end) in enumerate(zip(windows, ends, strict=True))
+        ]
+        return cover(Spans.joined(asked), self._store.kept)
 
-    def _pairs_table(self) -> pa.Table:
-        longest = max(window.length + window.unit for window in self._windows)
+    def _pairs_table(self, windows: Sequence[Window]) -> pa.Table:
+        longest = max(window.length + window.unit for window in windows)
         parts: list[tuple[Numbers, Numbers, int]] = []
         for number, pairs in enumerate(self._pairs):
             recent = self._store.index.row_time[pairs.series] > self._rows.time[pairs.row] - longest
@@ -205,25 +246,25 @@ class _Chunk:
             }
         )
 
-    def _wants_table(self) -> pa.Table:
+    def _wants_table(self, windows: Sequence[Window]) -> pa.Table:
         wanted = {
-            (self._metric_number[f.metric], self._windows.index(Window.of(f.window)))
+            (self._metric_number[f.metric], windows.index(window))
             for f in self._features
-            if f.aggregate is not Aggregate.LAST
+            if f.aggregate is not Aggregate.LAST and (window := Window.of(f.window)) in windows
         }
-        metrics, spans = zip(*sorted(wanted), strict=True)
-        return pa.table({"metric": pa.array(metrics, pa.int32()), "span": pa.array(spans, pa.int32())})
+        pairs = np.array(sorted(wanted), np.int32)
+        return pa.table({"metric": pa.array(pairs[:, 0].copy()), "span": pa.array(pairs[:, 1].copy())})
 
-    def _cuts_table(self, tiers: Mapping[Tier, Spans]) -> pa.Table:
+    def _cuts_table(self, windows: Sequence[Window], tiers: Mapping[Tier, Spans]) -> pa.Table:
         cuts = Spans.joined(list(tiers.values()))
-        names = np.repeat(np.array([str(tier) for tier in tiers]), [len(spans.key) for spans in tiers.values()])
-        time, span = np.divmod(cuts.key, len(self._windows))
-        ends = np.stack([window.ends(self._times) for window in self._windows])
+        number = np.repeat(np.array([sql.TIER_NUMBER[tier] for tier in tiers]), [len(s.key) for s in tiers.values()])
+        time, span = np.divmod(cuts.key, len(windows))
+        ends = np.stack([window.ends(self._times) for window in windows])
         return pa.table(
             {
                 "time": pa.array(time.astype(np.int32)),
                 "span": pa.array(span.astype(np.int32)),
-                "tier": pa.array(names.tolist(), pa.string()),
+                "tier": pa.array(number.astype(np.int32)),
                 "start": pa.array(cuts.start),
                 "stop": pa.array(cuts.end),
                 "window_end": pa.array(ends[span, time]),
@@ -241,8 +282,7 @@ class _Chunk:
 
 def _numpy(table: pa.Table, name: str) -> NDArray[np.float64] | Times:
     if name in TIME_FIELDS:
-        empty: int = filled(name, 1).tolist()[0]
-        return cast("Times", pc.fill_null(table.column(name), pa.scalar(empty)).to_numpy())  # type: ignore[union-attr]
+        return cast("Times", pc.fill_null(table.column(name), _EMPTY_TIME[name]).to_numpy())  # type: ignore[union-attr]
     return table.column(name).to_numpy().astype(np.float64)
 
 

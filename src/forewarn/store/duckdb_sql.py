@@ -6,7 +6,7 @@ numbers of our own are spliced into statements; values go in as Arrow tables or 
 in `finish`, which buckets make up a window in `windows`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from forewarn.store.windows import DAY, FOREVER, HOUR, NEVER, WIDTH, Spans, Tier
 
@@ -45,19 +45,35 @@ _SLOPE_TYPES: dict[str, str] = {
 STATE = ", ".join(_STATE_TYPES)
 SLOPE = ", ".join(_SLOPE_TYPES)
 
-# Merging states that have `time`: the end of each one's bucket.
-_MERGE = """
-    sum(count)::BIGINT AS count, sum(total) AS total, sum(squares) AS squares, min(low) AS low, max(high) AS high,
-    arg_min(first, first_time) AS first, min(first_time) AS first_time, arg_min(before, first_time) AS before,
-    arg_min(before_time, first_time) AS before_time, arg_min(before_until, first_time) AS before_until,
-    arg_max(last, time) AS last, arg_max(last_time, time) AS last_time, arg_max(until, time) AS until,
-    sum(increase) AS increase, sum(changes)::BIGINT AS changes, max(last_change) AS last_change
-"""
+# How states that have `time`, the end of each one's bucket, become one.
+_MERGES: dict[str, str] = {
+    "count": "sum(count)::BIGINT",
+    "total": "sum(total)",
+    "squares": "sum(squares)",
+    "low": "min(low)",
+    "high": "max(high)",
+    "first": "arg_min(first, first_time)",
+    "first_time": "min(first_time)",
+    "before": "arg_min(before, first_time)",
+    "before_time": "arg_min(before_time, first_time)",
+    "before_until": "arg_min(before_until, first_time)",
+    "last": "arg_max(last, time)",
+    "last_time": "arg_max(last_time, time)",
+    "until": "arg_max(until, time)",
+    "increase": "sum(increase)",
+    "changes": "sum(changes)::BIGINT",
+    "last_change": "max(last_change)",
+    "hours": "sum(hours)::BIGINT",
+    "hour_sum": "sum(hour_sum)",
+    "hour_squares": "sum(hour_squares)",
+    "mean_sum": "sum(mean_sum)",
+    "hour_mean_sum": "sum(hour_mean_sum)",
+}
 
-_MERGE_SLOPE = (
-    "sum(hours)::BIGINT AS hours, sum(hour_sum) AS hour_sum, sum(hour_squares) AS hour_squares,"
-    " sum(mean_sum) AS mean_sum, sum(hour_mean_sum) AS hour_mean_sum"
-)
+
+def _merge(names: Iterable[str]) -> str:
+    return ", ".join(f"{_MERGES[name]} AS {name}" for name in names)
+
 
 # One hour's part in a slope: its distance from some end in hours, and its mean.
 _HOUR_SLOPE = """
@@ -65,8 +81,6 @@ _HOUR_SLOPE = """
     if(count > 0, {hour} * {hour}, 0) AS hour_squares,
     if(count > 0, total / count, 0) AS mean_sum, if(count > 0, {hour} * total / count, 0) AS hour_mean_sum
 """
-
-_NO_SLOPE = ", ".join(f"NULL AS {name}" for name in _SLOPE_TYPES)
 
 
 def _columns(types: Mapping[str, str]) -> str:
@@ -100,6 +114,10 @@ _TABLES: dict[str, str] = {
 SCHEMA = (*(f"CREATE TABLE {name}({columns})" for name, columns in _TABLES.items()), _SAMPLE_STATES)
 
 
+TIER_NUMBER = {tier: number for number, tier in enumerate(Tier)}
+_TABLE = {Tier.SAMPLES: "sample_states"}  # where a tier's table is not called as the tier
+
+
 def bucket(width: int) -> str:
     """The end of the bucket in which `time` lies."""
     return f"time + (({width} - time % {width}) % {width} + {width}) % {width}"
@@ -111,7 +129,7 @@ def roll_up(tier: Tier, source: Tier, *, repair: bool = False) -> str:
     A repair makes those of the series in the table `repairs(series, since)` alone, and only from each one's `since`.
     """
     width = WIDTH[tier]
-    table = "sample_states" if source is Tier.SAMPLES else str(source)
+    table = _TABLE.get(source, str(source))
     rows = f"FROM {table} AS states WHERE time > ? AND time <= ?"
     if repair:
         rows = (
@@ -122,11 +140,12 @@ def roll_up(tier: Tier, source: Tier, *, repair: bool = False) -> str:
     if tier is Tier.DAYS:
         hour = f"((time - ({bucket(DAY)})) // {HOUR})"
         rows = f"FROM (SELECT states.*, {_HOUR_SLOPE.format(hour=hour)} {rows})"
-        slope = ", " + _MERGE_SLOPE
+        slope = ", " + _merge(_SLOPE_TYPES)
     columns = f"series, time, {STATE}" + (f", {SLOPE}" if slope else "")
     return (
         f"INSERT INTO {tier} ({columns})"
-        f" SELECT series, {bucket(width)} AS bucket, {_MERGE}{slope} {rows} GROUP BY series, bucket ORDER BY bucket"
+        f" SELECT series, {bucket(width)} AS bucket, {_merge(_STATE_TYPES)}{slope} {rows}"
+        " GROUP BY series, bucket ORDER BY bucket"
     )
 
 
@@ -138,71 +157,75 @@ def forget_repaired(tier: Tier) -> str:
     )
 
 
+STATE_NOTES = "SELECT key, value FROM forewarn"
+KNOWN_SERIES = "SELECT component, metric, until_marked FROM series ORDER BY id"
+KNOWN_PLACES = "SELECT * FROM places"
+
 REWRITTEN = (
-    "SELECT series, time, value, before, before_time, before_until FROM samples JOIN rewrites USING (series)"
-    " WHERE time >= rewrites.since"
+    f"SELECT {', '.join(SAMPLE_COLUMNS)} FROM samples JOIN rewrites USING (series) WHERE time >= rewrites.since"
+    " ORDER BY series, time"
 )
 FORGET_REWRITTEN = "DELETE FROM samples USING rewrites WHERE samples.series = rewrites.series AND time >= since"
 
 
-def _part(tier: Tier, bounds: Spans, *, slope: bool) -> str:
-    """The states of one tier of buckets, per row, metric and window. Hours are counted from the window's end."""
+def _part(tier: Tier, bounds: Spans, fields: Sequence[str], *, slope: bool) -> str:
+    """The states of one tier, per row, metric and window. Hours are counted from the window's end."""
     hour = f"((states.time - spans.window_end) // {HOUR})"
-    if not slope:
-        columns = f"{STATE}, {_NO_SLOPE}"
-    elif tier is Tier.DAYS:
+    columns = ["spans.row", "spans.metric", "spans.span", "states.time", *fields]
+    if slope and tier is Tier.DAYS:
         shift = f"({hour} * 1.0)"
-        columns = (
-            f"{STATE}, hours, hour_sum + hours * {shift} AS hour_sum,"
-            f" hour_squares + 2 * {shift} * hour_sum + hours * {shift} * {shift} AS hour_squares,"
-            f" mean_sum, hour_mean_sum + {shift} * mean_sum AS hour_mean_sum"
-        )
-    else:
-        columns = f"{STATE}, {_HOUR_SLOPE.format(hour=hour)}"
-    chosen = f"spans.row, spans.metric, spans.span, states.time, {columns}"
-    return f"SELECT {chosen} {_joined(str(tier), tier, bounds)}"
+        columns += [
+            f"hours, hour_sum + hours * {shift} AS hour_sum",
+            f"hour_squares + 2 * {shift} * hour_sum + hours * {shift} * {shift} AS hour_squares",
+            f"mean_sum, hour_mean_sum + {shift} * mean_sum AS hour_mean_sum",
+        ]
+    elif slope:
+        columns.append(_HOUR_SLOPE.format(hour=hour))
+    return f"SELECT {', '.join(columns)} {_joined(_TABLE.get(tier, str(tier)), tier, bounds)}"
 
 
 def _joined(table: str, tier: Tier, bounds: Spans) -> str:
     return (
         f"FROM spans JOIN {table} AS states ON states.series = spans.series"
         " AND states.time > spans.start AND states.time <= spans.stop"
-        f" WHERE spans.tier = '{tier}'"
+        f" WHERE spans.tier = {TIER_NUMBER[tier]}"
         f" AND states.time > {int(bounds.start.min())} AND states.time <= {int(bounds.end.max())}"
     )
 
 
-def _fine_part(tiers: Mapping[Tier, Spans], *, slope: bool) -> str:
-    """Minutes and samples, merged to clock hours first: an hour's mean is that of all its samples in the window."""
-    tables = {Tier.MINUTES: "minutes", Tier.SAMPLES: "sample_states"}
-    columns = f"spans.row, spans.metric, spans.span, spans.window_end, states.time, {STATE}"
-    parts = [
-        f"SELECT {columns} {_joined(tables[tier], tier, bounds)}" for tier, bounds in tiers.items() if tier in tables
-    ]
+def _clock_hours(tiers: Mapping[Tier, Spans], fields: Sequence[str]) -> str:
+    """Minutes and samples merged to clock hours, for slopes: an hour's mean is that of all its samples inside."""
+    columns = ", ".join(("spans.row", "spans.metric", "spans.span", "spans.window_end", "states.time", *fields))
+    parts = [f"SELECT {columns} {_joined(_TABLE.get(tier, str(tier)), tier, bounds)}" for tier, bounds in tiers.items()]
     merged = (
         "SELECT row, metric, span, any_value(window_end) AS window_end, max(time) AS newest,"
-        f" {bucket(HOUR)} AS hour, {_MERGE}"
+        f" {bucket(HOUR)} AS hour, {_merge(fields)}"
         f" FROM ({' UNION ALL '.join(parts)}) GROUP BY row, metric, span, hour"
     )
-    slopes = _HOUR_SLOPE.format(hour=f"((hour - window_end) // {HOUR})") if slope else _NO_SLOPE
-    return f"SELECT row, metric, span, newest AS time, {STATE}, {slopes} FROM ({merged})"
+    slopes = _HOUR_SLOPE.format(hour=f"((hour - window_end) // {HOUR})")
+    return f"SELECT row, metric, span, newest AS time, {', '.join(fields)}, {slopes} FROM ({merged})"
 
 
-def window_states(tiers: Mapping[Tier, Spans], *, slope: bool) -> str:
+def window_states(tiers: Mapping[Tier, Spans], wanted: Collection[str]) -> str:
     """One merged state per row, metric and window, of windows that were cut into the spans of `tiers`.
 
     The tables asked: `pairs(row, series, metric, time)` with the number of the asked time, `wants(metric, span)`, and
-    `cuts(time, span, tier, start, stop, until)` with one row per asked time, window and interval.
+    `cuts(time, span, tier, start, stop, window_end)` with one row per asked time, window and interval.
     """
-    coarse = [tier for tier in (Tier.DAYS, Tier.HOURS) if tier in tiers]
-    parts = [_part(tier, tiers[tier], slope=slope) for tier in coarse]
-    if Tier.MINUTES in tiers or Tier.SAMPLES in tiers:
-        parts.append(_fine_part(tiers, slope=slope))
+    slope = not set(_SLOPE_TYPES).isdisjoint(wanted)
+    needed = {*wanted, "first_time", *(("count", "total") if slope else ())}
+    fields = [name for name in _STATE_TYPES if name in needed]
+    fine: dict[Tier, Spans] = {
+        tier: spans for tier, spans in tiers.items() if slope and tier not in (Tier.DAYS, Tier.HOURS)
+    }
+    parts = [_part(tier, spans, fields, slope=slope) for tier, spans in tiers.items() if tier not in fine]
+    if fine:
+        parts.append(_clock_hours(fine, fields))
+    merged = _merge([*fields, *(_SLOPE_TYPES if slope else ())])
     return (
         "WITH spans AS (SELECT pairs.row, pairs.series, pairs.metric, cuts.span, tier, start, stop, window_end"
         " FROM pairs JOIN wants USING (metric) JOIN cuts ON cuts.time = pairs.time AND cuts.span = wants.span)"
-        f" SELECT row, metric, span, {_MERGE}, {_MERGE_SLOPE} FROM ({' UNION ALL '.join(parts)})"
-        " GROUP BY row, metric, span"
+        f" SELECT row, metric, span, {merged} FROM ({' UNION ALL '.join(parts)}) GROUP BY row, metric, span"
     )
 
 

@@ -203,3 +203,23 @@ _FINISHERS: dict[Aggregate, Callable[[States, Ask], Column]] = {
     Aggregate.CHANGES: _changes,
     Aggregate.AGE: _age,
 }
+
+_START = ("count", "before", "before_time", "before_until", "last", "last_time", "until")
+_STEPS = (*_START, "first", "increase", "changes", "last_change")
+_SLOPE = ("hours", "hour_sum", "hour_squares", "mean_sum", "hour_mean_sum")
+
+# What each aggregate reads of a window's state: a store need not merge more. LAST reads the newest state alone.
+NEEDS: dict[Aggregate, tuple[str, ...]] = {
+    Aggregate.LAST: (),
+    Aggregate.FIRST: (*_START, "first"),
+    Aggregate.AVG: (*_START, "total"),
+    Aggregate.MIN: (*_START, "low"),
+    Aggregate.MAX: (*_START, "high"),
+    Aggregate.STDDEV: (*_START, "total", "squares", "low", "high"),
+    Aggregate.INCREASE: _STEPS,
+    Aggregate.DELTA: (*_START, "first"),
+    Aggregate.SLOPE: _SLOPE,
+    Aggregate.COUNT: ("count", "last_time"),
+    Aggregate.CHANGES: _STEPS,
+    Aggregate.AGE: _STEPS,
+}

@@ -4,7 +4,6 @@ All of it is held in arrays, so that a batch of a million samples is numbered an
 It is a cache of what the store's tables say, rebuilt when a store is opened.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from forewarn.store.windows import FOREVER, NEVER, Times
 
 Numbers = NDArray[np.int64]
+Texts: TypeAlias = "pa.Array[Any]"
 _Column: TypeAlias = "pa.ChunkedArray[Any]"
 
 
@@ -32,6 +32,7 @@ class Names:
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self._array: Texts = pa.array([], pa.string())
         self._numbers: dict[str, int] = {}
 
     def number(self, name: str) -> int:
@@ -44,6 +45,12 @@ class Names:
     def find(self, name: str) -> int:
         """The name's number, or -1."""
         return self._numbers.get(name, -1)
+
+    def array(self) -> Texts:
+        """All names as an Arrow column; made again only where there are new ones."""
+        if len(self._array) != len(self.names):
+            self._array = pa.array(self.names, pa.string())
+        return self._array
 
     def numbers(self, names: _Column, *, new: bool) -> Numbers:
         """The numbers of a column of names."""
@@ -104,11 +111,10 @@ class SeriesIndex:
         self._table[self._component[gone], self._metric[gone]] = -1
         self.size = size
 
-    def named(self, numbers: Iterable[int]) -> tuple[list[str], list[str]]:
+    def named(self, numbers: Numbers) -> tuple[Texts, Texts]:
         """The components and metrics of series."""
-        components = [self.components.names[self._component[number]] for number in numbers]
-        metrics = [self.metrics.names[self._metric[number]] for number in numbers]
-        return components, metrics
+        components = self.components.array().take(self._component[numbers])
+        return components, self.metrics.array().take(self._metric[numbers])
 
     def find(self, components: Numbers, metric: str) -> Numbers:
         """The series of one metric for numbered components, -1 where there is none."""

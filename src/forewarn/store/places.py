@@ -29,6 +29,13 @@ class Found:
     model: Texts
 
 
+@dataclass(frozen=True)
+class _Columns:
+    texts: tuple[Texts, ...]  # host, device, model
+    hosts: list[str]
+    host_of: Numbers
+
+
 class Places:
     """Every place, numbered; `components` numbers the parts for the whole store."""
 
@@ -37,6 +44,8 @@ class Places:
         self._numbers: dict[_Key, int] = {}
         self._of_component: dict[int, list[int]] = {}
         self._texts: list[tuple[str, str, str, str, str]] = []  # component, kind, host, device, model
+        self._cached: _Columns | None = None
+        self._ordered: dict[str, Numbers] = {}  # per kind, the places by their part's name
         self._component = np.zeros(64, np.int64)
         self._first = np.zeros(64, np.int64)
         self._last = np.zeros(64, np.int64)
@@ -63,12 +72,15 @@ class Places:
         if first < self._first[number] or (model and model != self._texts[number][4]):
             self._texts[number] = texts if model else self._texts[number]
             self._saved[number] = NEVER
+            self._cached = None
         self._first[number] = min(self._first[number], first)
         self._last[number] = max(self._last[number], last)
 
     def _add(self, key: _Key, texts: tuple[str, str, str, str, str], first: int, last: int) -> int:
         number = self._numbers[key] = len(self._texts)
         self._texts.append(texts)
+        self._cached = None
+        self._ordered.pop(texts[1], None)
         self._of_component.setdefault(key[0], []).append(number)
         if number == len(self._first):
             for name in ("_component", "_first", "_last", "_saved"):
@@ -84,6 +96,10 @@ class Places:
 
     def saved(self, numbers: Numbers) -> None:
         self._saved[numbers] = self._last[numbers]
+
+    def distrust(self) -> None:
+        """What was written last may not have been kept: all is to be written again."""
+        self._saved[:] = NEVER
 
     def table(self, numbers: Iterable[int]) -> pa.Table:
         """Places, with times in microseconds."""
@@ -102,9 +118,7 @@ class Places:
 
     def known(self, kind: Kind, times: Times, forget_s: float) -> tuple[Times, Numbers]:
         """Rows for every part of `kind` that was heard of at each time, by time and then name."""
-        chosen = [number for number, texts in enumerate(self._texts) if texts[1] == kind]
-        chosen.sort(key=lambda number: self._texts[number][0])
-        numbers = np.array(chosen, np.int64)
+        numbers = self._of_kind(str(kind))
         first, last = self._first[numbers], self._last[numbers] + int(forget_s * SECOND)
         rows = []
         for time in times:
@@ -112,15 +126,20 @@ class Places:
             rows.append(alive[np.r_[True, alive[1:] != alive[:-1]][: len(alive)]])
         return np.repeat(times, [len(row) for row in rows]), np.concatenate([np.zeros(0, np.int64), *rows])
 
+    def _of_kind(self, kind: str) -> Numbers:
+        if kind not in self._ordered:
+            chosen = [number for number, texts in enumerate(self._texts) if texts[1] == kind]
+            chosen.sort(key=lambda number: self._texts[number][0])
+            self._ordered[kind] = np.array(chosen, np.int64)
+        return self._ordered[kind]
+
     def at(self, components: Numbers, times: Times) -> Numbers:
         """Where each part sat at each time: of its places known by then the one last heard of, else its first."""
         size = len(self._components.names)
         single = np.full(size + 1, -1, np.int64)
-        moved = {}
-        for component, numbers in self._of_component.items():
-            single[component] = numbers[0]
-            if len(numbers) > 1:
-                moved[component] = numbers
+        places = len(self._texts)
+        single[self._component[:places][::-1]] = np.arange(places)[::-1]  # the first place of each part
+        moved = {component: numbers for component, numbers in self._of_component.items() if len(numbers) > 1}
         found = single[np.where(components < 0, size, components)]
         if moved:
             rows = np.flatnonzero(np.isin(components, np.array(list(moved))))
@@ -141,14 +160,19 @@ class Places:
     def found(self, numbers: Numbers) -> Found:
         """The texts of places; empty where there is none."""
         index = np.where(numbers < 0, len(self._texts), numbers)
-        columns = []
-        for field in (2, 3, 4):
-            names = pa.array([*(texts[field] for texts in self._texts), ""], pa.string())
-            columns.append(names.take(index))
-        return Found(*columns)
+        return Found(*(column.take(index) for column in self._columns().texts))
 
     def hosts(self, numbers: Numbers) -> tuple[list[str], Numbers]:
         """The distinct hosts of places, and for each place which one it is."""
-        names = Names()
-        of_place = np.array([*(names.number(texts[2]) for texts in self._texts), names.number("")], np.int64)
-        return names.names, of_place[numbers]
+        columns = self._columns()
+        return columns.hosts, columns.host_of[numbers]
+
+    def _columns(self) -> _Columns:
+        """All places as columns, and an empty one at the end; made again only after a change."""
+        if self._cached is None:
+            rows = [*self._texts, ("", "", "", "", "")]
+            names = Names()
+            host_of = np.array([names.number(texts[2]) for texts in rows], np.int64)
+            texts = tuple(pa.array([row[field] for row in rows], pa.string()) for field in (2, 3, 4))
+            self._cached = _Columns(texts, names.names, host_of)
+        return self._cached
