@@ -83,7 +83,7 @@ def test_the_demonstration_shows_a_risk_that_rises_and_vms_that_leave(watched: P
 
     source = asked(watched.request, demo, "moves")["items"][0]["move"]["source"]
     watched.goto(f"{demo}/hosts/{source}")
-    expect(watched.locator("#curve .main-svg").first).to_be_visible()
+    expect(watched.locator("#curve .js-line").last).to_be_visible()
     expect(watched.locator(".histories figure").first).to_be_visible()
     picture(watched, pictures / "host.png")
     assert asked(watched.request, demo, "health")["status"] == "ok"

@@ -208,6 +208,19 @@ def test_a_host_draws_its_curve_in_the_colours_of_the_page(watched: Page, server
     expect(line).to_have_css("stroke", "rgb(132, 184, 245)")
 
 
+def test_a_curve_stays_on_screen_while_the_host_is_renewed(watched: Page, server: Server, shelf: Shelf) -> None:
+    watched.goto(server.address + "/hosts/host23")
+    expect(watched.locator("#curve .js-line").last).to_be_visible()
+    watched.evaluate("document.querySelector('#curve').marked = true")
+    watched.evaluate(
+        "document.getElementById('host').addEventListener('placed', () => {"
+        " window.kept = document.querySelector('#curve').marked && !!document.querySelector('#curve .js-line'); })"
+    )
+    shelf.snapshot = next_cycle(BUSY)
+    eventually(lambda: watched.evaluate("'kept' in window"), deadline=30)
+    assert watched.evaluate("window.kept") is True
+
+
 def test_the_first_cycle_turns_the_waiting_page_into_the_fleet(watched: Page, server: Server, shelf: Shelf) -> None:
     shelf.snapshot = None
     watched.goto(server.address)

@@ -35,16 +35,22 @@ function curve(element, data) {
   Plotly.react(element, traces, layout({ yaxis: { type: "log", ticksuffix: " %", dtick: 1, exponentformat: "none" }, xaxis: { type: "category" } }), OPTIONS);
 }
 
-// Figures are laid out before they are drawn: each then has the width that it keeps.
-function placed(holder, data) {
-  const figure = document.createElement("figure");
+// Figures are laid out before they are drawn: each then has the width that it keeps. The ones that stand are drawn anew.
+function chartsFor(holder, histories) {
+  const titles = histories.map((data) => (data.unit && !data.title.includes(data.unit) ? `${data.title} (${data.unit})` : data.title));
+  const standing = [...holder.querySelectorAll("figcaption")].map((caption) => caption.textContent);
+  if (JSON.stringify(titles) !== JSON.stringify(standing)) holder.replaceChildren(...titles.map(figure));
+  return [...holder.querySelectorAll(".chart")];
+}
+
+function figure(title) {
+  const made = document.createElement("figure");
   const caption = document.createElement("figcaption");
-  caption.textContent = data.unit && !data.title.includes(data.unit) ? `${data.title} (${data.unit})` : data.title;
+  caption.textContent = title;
   const chart = document.createElement("div");
   chart.className = "chart";
-  figure.append(caption, chart);
-  holder.append(figure);
-  return chart;
+  made.append(caption, chart);
+  return made;
 }
 
 function history(chart, data) {
@@ -60,11 +66,21 @@ async function draw() {
   const figures = await answer.json();
   const chart = document.getElementById("curve");
   if (chart && figures.curve) curve(chart, figures.curve);
-  holder.replaceChildren();
-  const charts = figures.histories.map((data) => placed(holder, data));
+  const charts = chartsFor(holder, figures.histories);
   figures.histories.forEach((data, i) => history(charts[i], data));
+  drawn = { curve: chart, histories: holder };
+}
+
+// When the page's piece is renewed, charts of the same component stay on screen until they are drawn anew.
+let drawn = {};
+function renewed() {
+  for (const [id, old] of Object.entries(drawn)) {
+    const fresh = document.getElementById(id);
+    if (fresh && old && fresh.dataset.figures === old.dataset.figures) fresh.replaceWith(old);
+  }
+  draw();
 }
 
 dark.addEventListener("change", draw);
-document.getElementById("host").addEventListener("placed", draw);
+document.getElementById("host").addEventListener("placed", renewed);
 if (document.readyState === "complete") draw(); else addEventListener("load", draw);
