@@ -170,7 +170,7 @@ FORGET_REWRITTEN = "DELETE FROM samples USING rewrites WHERE samples.series = re
 
 def _part(tier: Tier, bounds: Spans, fields: Sequence[str], *, slope: bool) -> str:
     """The states of one tier, per row, metric and window. Hours are counted from the window's end."""
-    hour = f"((states.time - spans.window_end) // {HOUR})"
+    hour = f"(states.time // {HOUR} - spans.window_end // {HOUR})"
     columns = ["spans.row", "spans.metric", "spans.span", "states.time", *fields]
     if slope and tier is Tier.DAYS:
         shift = f"({hour} * 1.0)"
@@ -202,7 +202,7 @@ def _clock_hours(tiers: Mapping[Tier, Spans], fields: Sequence[str]) -> str:
         f" {bucket(HOUR)} AS hour, {_merge(fields)}"
         f" FROM ({' UNION ALL '.join(parts)}) GROUP BY row, metric, span, hour"
     )
-    slopes = _HOUR_SLOPE.format(hour=f"((hour - window_end) // {HOUR})")
+    slopes = _HOUR_SLOPE.format(hour=f"(hour // {HOUR} - window_end // {HOUR})")
     return f"SELECT row, metric, span, newest AS time, {', '.join(fields)}, {slopes} FROM ({merged})"
 
 
