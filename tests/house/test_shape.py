@@ -12,7 +12,7 @@ ARCHITECTURE_LINES = 150
 # What is longer than the limit today, with its length. These lists only shrink: an entry goes when its function or
 # file has been split, and its number is lowered when it has got shorter.
 LONG_FUNCTIONS: dict[str, int] = {}
-LONG_FILES: dict[str, int] = {"src/forewarn/store/duckdb.py": 487}
+LONG_FILES: dict[str, int] = {}
 
 BROAD_HANDLERS = {Path("src/forewarn/control.py"), Path("src/forewarn/collect/agent.py")}
 CLOCK = Path("src/forewarn/clock.py")
