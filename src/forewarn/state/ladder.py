@@ -1,13 +1,15 @@
 """The ladder between cycles and across restarts: where each component stands."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import fields
 
 from sqlalchemy import delete, insert, select
 
 from forewarn.domain.situation import LadderStep, Rung
 from forewarn.state.database import Database
 from forewarn.state.schema import LADDER
+
+_FIELDS = tuple(field.name for field in fields(LadderStep))
 
 
 class Ladder:
@@ -23,7 +25,7 @@ class Ladder:
 
     def save(self, steps: Iterable[LadderStep]) -> None:
         """Replace all steps at once."""
-        rows = [asdict(step) for step in steps]
+        rows = [{name: getattr(step, name) for name in _FIELDS} for step in steps]
         with self._database.write() as connection:
             connection.execute(delete(LADDER))
             if rows:
