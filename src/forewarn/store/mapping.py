@@ -10,22 +10,25 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 
 from forewarn.domain.inventory import Kind, component_id
 from forewarn.domain.metrics import IDENTITIES, METRICS, Identity
 from forewarn.domain.telemetry import Combine, Metric, Sample
-from forewarn.store.base import DEVICES, SAMPLES, Batch
+from forewarn.store.base import DEVICES, SAMPLES, TIME, Batch
 
+_Texts: TypeAlias = "pa.Array[Any]"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _Key = tuple[str, tuple[tuple[str, str], ...]]  # a series: its name and its labels
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Target:
-    """Where a series' values go."""
+    """Where values of a host's series go; there is one object for each place and metric."""
 
     component: str
     kind: Kind
@@ -50,6 +53,8 @@ class _Host:
 
     parts: dict[tuple[Kind, str], _Part] = field(default_factory=dict)
     targets: dict[_Key, tuple[_Target, ...]] = field(default_factory=dict)
+    interned: dict[tuple[str, str], _Target] = field(default_factory=dict)  # by metric and device
+    layout: "_Layout | None" = None
 
     def learn(self, kind: Kind, device: str, part: _Part) -> None:
         """Take in what an info series says; where it is news, every series is looked up anew."""
@@ -57,6 +62,7 @@ class _Host:
         if part != known and (known is None or part.rank <= known.rank):
             self.parts[kind, device] = part
             self.targets.clear()
+            self.interned.clear()
 
     def part(self, kind: Kind, device: str) -> _Part:
         """The part behind a device name. A serial that two devices claim (a bond and its links) tells neither apart."""
@@ -131,7 +137,7 @@ class Mapper:
         for sample in samples:
             if sample.name in self._identities:
                 self._learn(known, sample)
-        grouped: dict[tuple[_Target, datetime], list[float]] = {}
+        grouped: dict[datetime, dict[_Target, list[float]]] = {}
         for sample in samples:
             key = (sample.name, tuple(sample.labels.items()))
             targets = known.targets.get(key)
@@ -140,8 +146,8 @@ class Mapper:
             if not targets and sample.name not in self._identities:
                 self.unmapped[sample.name] += 1
             for target in targets:
-                grouped.setdefault((target, sample.time or time), []).append(sample.value)
-        return _batch(host, grouped)
+                grouped.setdefault(sample.time or time, {}).setdefault(target, []).append(sample.value)
+        return _batch(host, known, grouped)
 
     def _learn(self, known: _Host, sample: Sample) -> None:
         for rank, identity in self._identities[sample.name]:
@@ -161,46 +167,64 @@ class Mapper:
 
 
 def _target(host: str, known: _Host, metric: Metric, device: str) -> _Target:
-    if metric.kind is Kind.HOST:
-        component = component_id(Kind.HOST, host, host, host)
-        return _Target(component, Kind.HOST, host, "", metric.key, metric.combine)
-    part = known.part(metric.kind, device)
-    component = component_id(metric.kind, host, device, part.serial)
-    return _Target(component, metric.kind, device, part.model, metric.key, metric.combine)
+    key = (metric.key, device)
+    if key not in known.interned:
+        if metric.kind is Kind.HOST:
+            device, part, component = host, _Part(0, "", ""), component_id(Kind.HOST, host, host, host)
+        else:
+            part = known.part(metric.kind, device)
+            component = component_id(metric.kind, host, device, part.serial)
+        known.interned[key] = _Target(component, metric.kind, device, part.model, metric.key, metric.combine)
+    return known.interned[key]
 
 
-def _batch(host: str, grouped: Mapping[tuple[_Target, datetime], list[float]]) -> Batch:
-    places: dict[tuple[str, str], list[datetime]] = {}
-    devices: dict[tuple[str, str], _Target] = {}
-    times, components, metrics, values = [], [], [], []
-    for (target, time), found in grouped.items():
-        times.append(time)
-        components.append(target.component)
-        metrics.append(target.metric)
-        values.append(found[0] if len(found) == 1 else _combined(target.combine, found))
-        place = (target.component, target.device)
-        devices[place] = target
-        places.setdefault(place, []).append(time)
-    columns: dict[str, list[Any]] = {"time": times, "component": components, "metric": metrics, "value": values}
-    samples = pa.Table.from_pydict(columns, schema=SAMPLES)
-    return Batch(samples, _devices(host, devices, places))
+@dataclass(frozen=True)
+class _Layout:
+    """The columns that a host's scrapes share as long as they show the same series: made once, not at each scrape."""
 
+    targets: tuple[_Target, ...]
+    components: _Texts
+    metrics: _Texts
+    places: pa.Table  # DEVICES without times
 
-def _devices(
-    host: str,
-    devices: Mapping[tuple[str, str], _Target],
-    places: Mapping[tuple[str, str], Sequence[datetime]],
-) -> pa.Table:
-    rows = [
-        {
-            "component": target.component,
-            "kind": str(target.kind),
-            "host": host,
-            "device": target.device,
-            "model": target.model,
-            "first_seen": min(places[place]),
-            "last_seen": max(places[place]),
+    @classmethod
+    def of(cls, host: str, targets: tuple[_Target, ...]) -> "_Layout":
+        places = {(target.component, target.device): target for target in targets}.values()
+        columns = {
+            "component": [target.component for target in places],
+            "kind": [str(target.kind) for target in places],
+            "host": [host] * len(places),
+            "device": [target.device for target in places],
+            "model": [target.model for target in places],
         }
-        for place, target in devices.items()
-    ]
-    return pa.Table.from_pylist(rows, schema=DEVICES)
+        texts = {name: pa.array(column, pa.string()) for name, column in columns.items()}
+        components = pa.array([target.component for target in targets], pa.string())
+        return cls(targets, components, pa.array([target.metric for target in targets], pa.string()), pa.table(texts))
+
+    def batch(self, time: datetime, values: Sequence[float]) -> Batch:
+        """The batch of one scrape: a value for each target."""
+        number = (time - _EPOCH) // timedelta(microseconds=1)
+        times = pa.array(np.full(len(values), number)).cast(TIME)
+        columns = [times, self.components, self.metrics, pa.array(np.array(values, np.float64))]
+        seen = pa.array(np.full(self.places.num_rows, number)).cast(TIME)
+        devices = self.places.append_column("first_seen", seen).append_column("last_seen", seen)
+        return Batch(pa.Table.from_arrays(columns, schema=SAMPLES), devices.cast(DEVICES))
+
+
+def _batch(host: str, known: _Host, grouped: Mapping[datetime, Mapping[_Target, Sequence[float]]]) -> Batch:
+    batches = []
+    for time, found in grouped.items():
+        targets = tuple(found)
+        if known.layout is None or known.layout.targets != targets:
+            known.layout = _Layout.of(host, targets)
+        values = [
+            values[0] if len(values) == 1 else _combined(target.combine, values) for target, values in found.items()
+        ]
+        batches.append(known.layout.batch(time, values))
+    if len(batches) == 1:
+        return batches[0]
+    tables = ([SAMPLES.empty_table()], [DEVICES.empty_table()])
+    for batch in batches:
+        tables[0].append(batch.samples)
+        tables[1].append(batch.devices)
+    return Batch(pa.concat_tables(tables[0]), pa.concat_tables(tables[1]))
