@@ -89,8 +89,12 @@ class DuckDBStore:
         self._buckets = Buckets(self._file, settings.retention())
         forget_s = settings.forget_device_days * DAY / SECOND
         self._frames = Frames(self._file, self._index, self._places, self._buckets, settings.pairs_max, forget_s)
-        with self._file.available():
-            self._load()
+        try:
+            with self._file.available():
+                self._load()
+        except StoreUnavailable:
+            self._file.abandon()
+            raise
 
     def _load(self) -> None:
         connection = self._file.connection

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import duckdb
 import pyarrow as pa
@@ -28,12 +29,18 @@ def sentence(error: duckdb.Error) -> str:
     return str(error).partition("\n")[0].strip().rstrip(".") + "."
 
 
+# DuckDB locks other processes out, but would let this one open a file twice, with two caches of what is in it.
+_OPEN: "WeakValueDictionary[Path, DuckDBFile]" = WeakValueDictionary()
+
+
 class DuckDBFile:
     """An open file, or a database in memory where `path` is None. Not safe for threads; its cursors are."""
 
     def __init__(self, path: Path | None, memory: str, threads: int) -> None:
         self.path = path
         self.notices: tuple[str, ...] = ()
+        if path is not None and path.resolve() in _OPEN:
+            raise StoreUnavailable(f"{path} is open already: one process has one telemetry store")
         self.connection = _connect(path, memory, threads)
         try:
             self.state = self._open()
@@ -44,6 +51,8 @@ class DuckDBFile:
         except TelemetryError:
             self.connection.close()
             raise
+        if path is not None:
+            _OPEN[path.resolve()] = self
 
     def _open(self) -> dict[str, str]:
         """The notes of the file, which is made where it is new."""
@@ -74,7 +83,13 @@ class DuckDBFile:
     def close(self) -> None:
         """Note a clean stop and let go of the file."""
         self.note({"open": "no"})
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Let go of the file as it is."""
         self.connection.close()
+        if self.path is not None:
+            _OPEN.pop(self.path.resolve(), None)
 
     def note(self, entries: Mapping[str, str]) -> None:
         """Remember something beside the telemetry; part of a transaction, if there is one."""

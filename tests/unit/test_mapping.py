@@ -1,0 +1,177 @@
+"""Series as exporters name them become metrics of the parts that stand behind them."""
+
+import math
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from forewarn.domain.inventory import Kind
+from forewarn.domain.metrics import Identity
+from forewarn.domain.telemetry import Combine, Metric, Sample
+from forewarn.store.base import DEVICES, SAMPLES, Batch
+from forewarn.store.mapping import Mapper
+from tests.telemetry import NOON
+
+
+def values(batch: Batch) -> dict[tuple[str, str], float]:
+    return {(row["component"], row["metric"]): row["value"] for row in batch.samples.to_pylist()}
+
+
+def attribute(device: str, number: int, value: float, kind: str = "raw") -> Sample:
+    labels = {"device": device, "attribute_id": str(number), "attribute_value_type": kind}
+    return Sample("smartctl_device_attribute", labels, value)
+
+
+def drive(device: str, serial: str, model: str = "ST4000") -> Sample:
+    return Sample("smartctl_device", {"device": device, "serial_number": serial, "model_name": model}, 1.0)
+
+
+def test_a_drive_is_known_by_the_serial_that_its_info_series_tells_even_if_that_comes_last() -> None:
+    batch = Mapper().map("host03", [attribute("sda", 5, 8.0), drive("sda", "ZA1")], NOON)
+    assert values(batch) == {("disk:ZA1", "smart_5"): 8.0}
+    assert batch.devices.to_pylist() == [
+        {
+            "component": "disk:ZA1",
+            "kind": "disk",
+            "host": "host03",
+            "device": "sda",
+            "model": "ST4000",
+            "first_seen": NOON,
+            "last_seen": NOON,
+        }
+    ]
+
+
+def test_an_identity_is_remembered_for_its_host_and_for_no_other() -> None:
+    mapper = Mapper()
+    mapper.map("host03", [drive("sda", "ZA1")], NOON)
+    assert values(mapper.map("host03", [attribute("sda", 5, 8.0)], NOON)) == {("disk:ZA1", "smart_5"): 8.0}
+    assert values(mapper.map("host04", [attribute("sda", 5, 8.0)], NOON)) == {("disk:host04/sda", "smart_5"): 8.0}
+
+
+def test_a_replaced_drive_is_another_component_from_then_on() -> None:
+    mapper = Mapper()
+    mapper.map("host03", [drive("sda", "OLD"), attribute("sda", 5, 8.0)], NOON)
+    assert values(mapper.map("host03", [drive("sda", "NEW"), attribute("sda", 5, 0.0)], NOON)) == {
+        ("disk:NEW", "smart_5"): 0.0
+    }
+
+
+def test_the_first_identity_of_the_table_has_the_last_word() -> None:
+    info = Sample("node_disk_info", {"device": "sda", "serial": "WWN9", "model": "other"}, 1.0)
+    for scrape in ([drive("sda", "ZA1"), info], [info, drive("sda", "ZA1")]):
+        assert list(values(Mapper().map("h", [*scrape, attribute("sda", 5, 1.0)], NOON))) == [("disk:ZA1", "smart_5")]
+
+
+@pytest.mark.parametrize("serial", ["", "   ", "00:00:00:00:00:00"])
+def test_a_part_without_a_serial_is_known_by_its_place(serial: str) -> None:
+    mapper = Mapper(identities=[Identity(Kind.DISK, "smartctl_device", "device", "serial_number")])
+    assert list(values(mapper.map("h", [drive("sda", serial), attribute("sda", 5, 1.0)], NOON))) == [
+        ("disk:h/sda", "smart_5")
+    ]
+
+
+def test_an_address_that_a_bond_shares_with_its_links_tells_none_of_them_apart() -> None:
+    names = ("bond0", "eth0", "eth1")
+    info = [Sample("node_network_info", {"device": name, "address": "aa:bb:cc:dd:ee:ff"}, 1.0) for name in names]
+    up = [Sample("node_network_up", {"device": name}, 1.0) for name in names]
+    assert {component for component, _ in values(Mapper().map("h", [*info, *up], NOON))} == {
+        f"network:h/{name}" for name in names
+    }
+
+
+@pytest.mark.parametrize(
+    ("combine", "expected"), [(Combine.SUM, 6.0), (Combine.MAX, 3.0), (Combine.MIN, 1.0), (Combine.AVG, 2.0)]
+)
+def test_several_series_of_a_device_become_one_value(combine: Combine, expected: float) -> None:
+    mapper = Mapper([Metric("heat", Kind.CPU, "core_celsius", "heat", combine=combine)])
+    scrape = [Sample("core_celsius", {"core": str(core)}, value) for core, value in enumerate([1.0, 2.0, 3.0])]
+    assert values(mapper.map("h", scrape, NOON)) == {("cpu:h/cpu", "heat"): expected}
+
+
+def test_a_sensor_without_a_reading_does_not_end_the_series_of_its_device() -> None:
+    mapper = Mapper([Metric("heat", Kind.CPU, "core_celsius", "heat", combine=Combine.MAX)])
+    cores = [Sample("core_celsius", {"core": "0"}, math.nan), Sample("core_celsius", {"core": "1"}, 40.0)]
+    assert values(mapper.map("h", cores, NOON)) == {("cpu:h/cpu", "heat"): 40.0}
+    gone = [Sample("core_celsius", {"core": name}, math.nan) for name in ("0", "1")]
+    assert math.isnan(values(mapper.map("h", gone, NOON))["cpu:h/cpu", "heat"])
+
+
+def test_what_no_metric_means_is_counted_by_name_and_not_kept() -> None:
+    mapper = Mapper()
+    batch = mapper.map("h", [attribute("sda", 5, 100.0, kind="value"), Sample("go_goroutines", {}, 9.0)], NOON)
+    assert batch.samples.num_rows == batch.devices.num_rows == 0
+    assert batch.samples.schema.equals(SAMPLES)
+    assert batch.devices.schema.equals(DEVICES)
+    assert mapper.unmapped == {"smartctl_device_attribute": 1, "go_goroutines": 1}
+
+
+def test_supplies_are_told_apart_by_the_beginning_of_their_sensors_names() -> None:
+    scrape = [
+        Sample("ipmi_voltage_volts", {"name": "PSU1 Vout"}, 12.1),
+        Sample("ipmi_voltage_volts", {"name": "PSU2 Vout"}, 11.9),
+        Sample("ipmi_temperature_celsius", {"name": "Inlet Temp"}, 22.0),
+        Sample("ipmi_voltage_volts", {"name": "P5V"}, 5.0),
+    ]
+    found = values(Mapper().map("h", scrape, NOON))
+    assert found[("power:h/PSU1", "psu_output_volts")] == 12.1
+    assert found[("power:h/PSU2", "psu_output_volts")] == 11.9
+    assert {component for component, _ in found} == {"power:h/PSU1", "power:h/PSU2"}
+
+
+def test_a_device_pattern_that_does_not_fit_or_a_missing_label_leaves_a_series_out() -> None:
+    metric = Metric("volts", Kind.POWER, "volts", "volts", device_label="name", device_pattern="(PSU[0-9])")
+    mapper = Mapper([metric, Metric("up", Kind.NETWORK, "up", "up", device_label="device")])
+    batch = mapper.map("h", [Sample("volts", {"name": "rail"}, 1.0), Sample("up", {}, 1.0)], NOON)
+    assert batch.samples.num_rows == 0
+
+
+def test_metrics_of_the_host_belong_to_the_host_itself() -> None:
+    found = values(Mapper().map("host03", [Sample("node_memory_MemTotal_bytes", {}, 64.0)], NOON))
+    assert found == {("host:host03", "memory_total"): 64.0}
+
+
+def test_samples_keep_their_own_times_and_the_scrapes_where_they_have_none() -> None:
+    earlier = NOON - timedelta(minutes=5)
+    up = [
+        Sample("node_network_up", {"device": "eth0"}, 0.0, earlier),
+        Sample("node_network_up", {"device": "eth0"}, 1.0),
+    ]
+    found = Mapper().map("h", up, NOON)
+    assert {row["time"]: row["value"] for row in found.samples.to_pylist()} == {earlier: 0.0, NOON: 1.0}
+    assert found.devices.column("first_seen").to_pylist() == [earlier, NOON]
+
+
+def test_a_scrape_that_shows_other_series_than_the_last_is_mapped_as_it_is() -> None:
+    mapper = Mapper()
+    first = [attribute("sda", 5, 1.0), attribute("sdb", 5, 2.0)]
+    assert len(values(mapper.map("h", first, NOON))) == 2
+    assert values(mapper.map("h", first[1:], NOON)) == {("disk:h/sdb", "smart_5"): 2.0}
+    assert values(mapper.map("h", first, NOON))["disk:h/sda", "smart_5"] == 1.0
+
+
+def parsed(text: str) -> list[Sample]:
+    line = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)")
+    label = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+    found = (line.fullmatch(each) for each in text.splitlines() if not each.startswith("#"))
+    return [Sample(m[1], dict(label.findall(m[2] or "")), float(m[3])) for m in found if m]
+
+
+def test_a_recorded_scrape_of_node_exporter_is_mapped_to_the_values_that_it_shows(recorded_fixtures: Path) -> None:
+    scrape = parsed((recorded_fixtures / "node_exporter" / "e2e-output.txt").read_text())
+    batch = Mapper().map("host01", scrape, NOON)
+    found = values(batch)
+    assert found["cpu:host01/cpu", "cpu_core_throttles"] == 14.0
+    assert found["cpu:host01/cpu", "cpu_package_throttles"] == 36.0
+    assert found["host:host01", "memory_total"] == 3.831959552e9
+    assert found["memory:host01/mc0_csrow0_channel0", "dimm_uncorrected"] == 2.0
+    busy = sum(
+        sample.value
+        for sample in scrape
+        if sample.name == "node_cpu_seconds_total"
+        and sample.labels["mode"] in ("user", "system", "nice", "irq", "softirq", "steal")
+    )
+    assert found["cpu:host01/cpu", "cpu_busy_seconds"] == pytest.approx(busy)
+    assert set(batch.devices.column("host").to_pylist()) == {"host01"}
