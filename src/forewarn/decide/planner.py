@@ -8,7 +8,7 @@ of it is a pure function: the same situation, settings and time give the same pl
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from forewarn.decide import score
 from forewarn.decide.narrate import part_name
@@ -184,7 +184,7 @@ class _Planning:
         )
         generation = self._outlook.cluster.generation
         return Move(
-            id=_digest(self._now.isoformat(), generation, vm.id, vm.host, target.host.name),
+            id=_digest(self._now, generation, vm.id, vm.host, target.host.name),
             vm=vm.id,
             vm_name=vm.name,
             criticality=vm.criticality,
@@ -214,7 +214,7 @@ class _Planning:
         if paused := self._outlook.situation.paused:
             moves, verdicts = (), (*verdicts, *_held_back(moves, paused))
         made = Plan("", self._now, self._outlook.cluster.generation, moves, verdicts, tuple(_tickets(self._outlook)))
-        return replace(made, id=_digest(made))
+        return replace(made, id=_digest(self._now, made.generation, moves, verdicts, made.tickets))
 
 
 def _order(move: Move) -> tuple[bool, float, str]:
@@ -263,5 +263,6 @@ def _tickets(outlook: Outlook) -> Iterator[Ticket]:
             yield Ticket(host, risk.component, risk.kind, f"look at {outlook.words(risk)}: {why}")
 
 
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+def _digest(time: datetime, *content: object) -> str:
+    """An id that follows from time and content, whatever kind of object stands for UTC."""
+    return hashlib.sha256(repr((time.astimezone(UTC).isoformat(), *content)).encode()).hexdigest()[:16]
