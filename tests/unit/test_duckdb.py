@@ -4,6 +4,7 @@ import math
 import threading
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -260,6 +261,27 @@ def test_metrics_of_the_host_are_joined_where_the_part_sits() -> None:
 # --- parts and places
 
 
+def test_a_fleet_outgrows_what_was_reserved_for_it() -> None:
+    store = DuckDBStore(None)
+    metrics = [metric.key for metric in METRICS if metric.kind is Kind.DISK]
+    columns = [(f"disk:{number:03}", metric) for number in range(150) for metric in metrics]
+    table: dict[str, list[Any]] = {
+        "time": [NOON] * len(columns),
+        "component": [component for component, _ in columns],
+        "metric": [metric for _, metric in columns],
+        "value": [float(number) for number in range(len(columns))],
+    }
+    parts = devices(*(device(f"disk:{number:03}", "host01", NOON, NOON) for number in range(150)))
+    store.append(Batch(pa.Table.from_pydict(table, schema=SAMPLES), parts))
+    heats = store.features(HEAT, Kind.DISK, [NOON]).column("last").to_pylist()
+    at = metrics.index("disk_temperature")
+    assert heats == [float(number * len(metrics) + at) for number in range(150)]
+    for number in range(70):
+        store.append(batch("disk:000", f"forewarn_{number}", [(NOON, float(number))]))
+    assert store.series("disk:000", "forewarn_69", NOON - HOUR, NOON).column("value").to_pylist() == [69.0]
+    assert store.features(HEAT, Kind.DISK, [NOON]).column("last").to_pylist() == heats
+
+
 def test_a_part_has_rows_from_when_it_was_first_seen_until_it_is_forgotten() -> None:
     store = DuckDBStore(None, DuckDBSettings(forget_device_days=1))
     store.append(heat([(NOON, 1.0)]))
@@ -359,15 +381,27 @@ def test_a_store_of_another_version_is_left_alone(tmp_path: Path) -> None:
         DuckDBStore(path)
 
 
-def test_a_damaged_store_is_said_to_be(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keep", [5_000, 12_288 + 100])
+def test_a_store_that_was_cut_off_or_overwritten_is_said_to_be_damaged(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "telemetry.duckdb"
+    store = DuckDBStore(path)
+    store.append(heat(every(NOON, MINUTE, [float(number) for number in range(1000)])))
+    store.close()
+    whole = path.read_bytes()
+    for broken in (whole[:keep], whole[:keep] + bytes(len(whole) - keep)):
+        path.write_bytes(broken)
+        with pytest.raises(TelemetryError, match=r"is damaged: .* Move it away"):
+            DuckDBStore(path)
+    path.write_bytes(whole)
+    DuckDBStore(path).close()
+
+
+@pytest.mark.parametrize("change", ["DROP TABLE series", "ALTER TABLE forewarn RENAME COLUMN key TO lost"])
+def test_a_store_that_lacks_something_is_said_to_be_damaged(tmp_path: Path, change: str) -> None:
     path = tmp_path / "telemetry.duckdb"
     DuckDBStore(path).close()
     with duckdb.connect(str(path)) as inside:
-        inside.execute("DROP TABLE series")
-    with pytest.raises(StoreUnavailable, match="failed: Catalog Error"):
-        DuckDBStore(path)
-    with duckdb.connect(str(path)) as inside:
-        inside.execute("ALTER TABLE forewarn RENAME COLUMN key TO lost")
+        inside.execute(change)
     with pytest.raises(TelemetryError, match=r"is damaged: .* Move it away"):
         DuckDBStore(path)
 

@@ -84,6 +84,12 @@ def test_peers_are_those_of_the_same_model_and_time_whose_value_is_known() -> No
     assert found.column("found").to_pylist() == [0.25, 0.75, None, 0.25, 0.75, None]
 
 
+def test_several_ranks_of_a_frame_are_each_among_their_own_values() -> None:
+    ranks = (derive(Formula.PEER_RANK, "a", name="of_a"), derive(Formula.PEER_RANK, "b", name="of_b"))
+    found = frame.build(stored([1.0, 2.0], [8.0, 7.0]), catalog(*ranks), Kind.DISK)
+    assert found.select(["of_a", "of_b"]).to_pylist() == [{"of_a": 0.25, "of_b": 0.75}, {"of_a": 0.75, "of_b": 0.25}]
+
+
 def test_ranks_of_nothing_are_nothing() -> None:
     none = frame.build(stored([]), catalog(derive(Formula.PEER_RANK, "a")), Kind.DISK)
     assert none.column("found").to_pylist() == []

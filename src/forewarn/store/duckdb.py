@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -23,7 +24,7 @@ from forewarn.errors import StoreUnavailable, TelemetryError
 from forewarn.store import duckdb_sql as sql
 from forewarn.store.base import DEVICES, SAMPLES, TIME, Batch
 from forewarn.store.duckdb_buckets import Buckets, Retention
-from forewarn.store.duckdb_file import DuckDBFile, ask
+from forewarn.store.duckdb_file import DuckDBFile, ask, damaged
 from forewarn.store.duckdb_frames import Frames
 from forewarn.store.index import Heads, Numbers, SeriesIndex
 from forewarn.store.intake import Linked, Rows, link, ordered, runs
@@ -90,11 +91,10 @@ class DuckDBStore:
         forget_s = settings.forget_device_days * DAY / SECOND
         self._frames = Frames(self._file, self._index, self._places, self._buckets, settings.pairs_max, forget_s)
         try:
-            with self._file.available():
-                self._load()
-        except StoreUnavailable:
+            self._load()
+        except duckdb.Error as error:
             self._file.abandon()
-            raise
+            raise damaged(path, error) from error
 
     def _load(self) -> None:
         connection = self._file.connection

@@ -47,7 +47,7 @@ class DuckDBFile:
             self.note({"open": "yes"})
         except duckdb.Error as error:
             self.connection.close()
-            raise _damaged(path, error) from error
+            raise damaged(path, error) from error
         except TelemetryError:
             self.connection.close()
             raise
@@ -144,16 +144,22 @@ def _connect(path: Path | None, memory: str, threads: int) -> duckdb.DuckDBPyCon
     }
     try:
         return duckdb.connect(str(path) if path else ":memory:", config=config)
-    except duckdb.IOException as error:
-        text = str(error)
-        if "lock" in text.lower():
-            raise StoreUnavailable(f"{path} is in use by another process: stop it, or ask it over its API") from error
-        if "not a valid DuckDB" in text:
-            raise TelemetryError(f"{path} is no telemetry store: name another file, or move it away") from error
-        raise StoreUnavailable(f"{path} cannot be opened: {sentence(error)}") from error
     except duckdb.Error as error:
-        raise _damaged(path, error) from error
+        raise _not_opened(path, error) from error
 
 
-def _damaged(path: Path | None, error: duckdb.Error) -> TelemetryError:
+def _not_opened(path: Path | None, error: duckdb.Error) -> StoreUnavailable | TelemetryError:
+    """What DuckDB means, told by its words: it has one class of error for a lock, a folder and a broken file."""
+    text = str(error)
+    if "set lock" in text:
+        return StoreUnavailable(f"{path} is in use by another process: stop it, or ask it over its API")
+    if "not a valid DuckDB" in text:
+        return TelemetryError(f"{path} is no telemetry store: name another file, or move it away")
+    if "Cannot open file" in text:
+        return StoreUnavailable(f"{path} cannot be opened: {sentence(error)}")
+    return damaged(path, error)
+
+
+def damaged(path: Path | None, error: duckdb.Error) -> TelemetryError:
+    """A file that was a store once."""
     return TelemetryError(f"{path} is damaged: {sentence(error)} Move it away to start anew.")

@@ -61,25 +61,21 @@ class Frames:
         """The frame of all parts known at each time."""
         if len(times) != 1:
             return self._frames(catalog, (kind,), [self._known(kind, times)])[kind]
-        kinds = self._asked_along(catalog, kind, int(times[0]))
-        cycle = self._cycle
-        if cycle is None:
-            return self._frames(catalog, kinds, [self._known(one, times) for one in kinds])[kind]
+        cycle, kinds = self._cycle_of(catalog, kind, int(times[0]))
         if kind not in cycle.waiting:
             cycle.waiting = self._frames(catalog, kinds, [self._known(one, times) for one in kinds])
         return cycle.waiting.pop(kind)
 
-    def _asked_along(self, catalog: Catalog, kind: Kind, time: int) -> tuple[Kind, ...]:
+    def _cycle_of(self, catalog: Catalog, kind: Kind, time: int) -> tuple[_Cycle, tuple[Kind, ...]]:
         """Notes a question; returns it with those that will come after it, if the cycle goes on like the last one."""
         last = self._cycle
         along: tuple[Kind, ...] = (kind,)
         if last is not None and last.catalog is catalog and last.time != time:
             along = tuple(dict.fromkeys((kind, *last.kinds)))
-        if last is None or last.catalog is not catalog or last.time != time:
-            self._cycle = _Cycle(catalog, time)
-        if self._cycle is not None and kind not in self._cycle.kinds:
-            self._cycle.kinds.append(kind)
-        return along
+        cycle = last if last is not None and last.catalog is catalog and last.time == time else _Cycle(catalog, time)
+        cycle.kinds = [*cycle.kinds, kind] if kind not in cycle.kinds else cycle.kinds
+        self._cycle = cycle
+        return cycle, along
 
     def _known(self, kind: Kind, times: Times) -> tuple[Times, Numbers]:
         return self._places.known(kind, times, self._forget_s)
