@@ -163,7 +163,8 @@ class Control:
         ended = (*outcomes, *situation.recent)
         lines = [*narrate.host_lines(self._last, situation.cluster, ended)]
         lines += narrate.ladder_lines(situation.ladder, ladder, situation.forecasts, horizon, now)
-        lines += (narrate.outcome_line(outcome) for outcome in outcomes)
+        states = {outcome.move.id: outcome.state for outcome in situation.in_flight}  # progress alone is no news
+        lines += (narrate.outcome_line(o) for o in outcomes if states.get(o.move.id) != o.state)
         return lines
 
     def _remember(self, decision: Decision, ladder: Sequence[LadderStep], lines: Sequence[LogLine]) -> None:

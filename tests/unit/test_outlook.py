@@ -33,13 +33,13 @@ def test_a_part_above_its_threshold_but_not_yet_on_the_rung_is_no_risk_yet_and_r
     seen = situation([host("a")], risks={"a": 0.2})
     slow = outlook(seen, replace(SETTINGS, hold_up_cycles=2))
     assert slow.risks == {}
-    assert slow.blocked == {"a": "cpu cpu of a fails within 7 d with p=0.2, over its threshold 0.1"}
+    assert slow.blocked == {"a": "cpu of a fails within 7 d with p=0.2, over its threshold 0.1"}
 
 
 def test_a_part_on_the_rung_but_below_its_threshold_moves_nothing_and_receives_nothing() -> None:
     seen = situation([host("a")], risks={"a": 0.09}, ladder=[LadderStep("cpu:a/cpu", Rung.MOVE, NOW)])
     assert outlook(seen).risks == {}
-    assert outlook(seen).blocked == {"a": "its cpu cpu has not been below its threshold for long enough"}
+    assert outlook(seen).blocked == {"a": "its cpu has not been below its threshold for long enough"}
 
 
 def test_a_host_with_an_unknown_part_receives_nothing_unless_its_kind_is_allowed() -> None:

@@ -54,7 +54,7 @@ def test_a_high_vm_leaves_a_risky_host_for_the_host_with_the_most_headroom() -> 
 def test_the_reason_names_vm_source_target_part_risk_threshold_horizon_and_the_comparison() -> None:
     (move,) = planned(situation([A, B], [vm("v", "a", HIGH)], risks=SICK)).moves
     assert move.reason == (
-        "VM vm-v (HIGH) goes from a to b, because cpu cpu of a fails within 7 d with p=0.5, "
+        "VM vm-v (HIGH) goes from a to b, because cpu of a fails within 7 d with p=0.5, "
         f"over its threshold 0.1; benefit {move.benefit:.3g}, cost {move.cost:.3g} weighted minutes of outage; "
         "b is then 6% utilized, ceiling 100%"
     )
@@ -80,7 +80,7 @@ def test_a_part_that_the_inventory_does_not_know_raises_a_ticket() -> None:
 def test_another_vm_moves_if_it_pays_and_the_comparison_is_in_its_reason() -> None:
     (move,) = planned(situation([A, B], [vm("v", "a", NORMAL)], risks=SICK)).moves
     assert move.rule == COST_BENEFIT
-    assert move.reason.startswith("VM vm-v (NORMAL) goes from a to b, because cpu cpu of a fails")
+    assert move.reason.startswith("VM vm-v (NORMAL) goes from a to b, because cpu of a fails")
     assert move.benefit == pytest.approx(15.0, rel=0.01)
     assert f"benefit {move.benefit:.3g}, cost {move.cost:.3g} weighted minutes" in move.reason
     assert move.reason.endswith("b is then 6% utilized, ceiling 90%")
@@ -233,7 +233,7 @@ def test_an_unknown_risk_is_watched_and_moves_nothing() -> None:
     assert made.moves == ()
     (verdict,) = made.verdicts
     assert (verdict.refusal, verdict.host, verdict.vm) == (Refusal.UNKNOWN_RISK, "a", "")
-    assert verdict.text == "the risk of cpu cpu of a is unknown: no telemetry; it is watched, and nothing moves for it"
+    assert verdict.text == "the risk of cpu of a is unknown: no telemetry; it is watched, and nothing moves for it"
     assert [step.rung for step in ladder] == [Rung.WATCH, Rung.CLEAR]
 
 

@@ -1,7 +1,7 @@
 """Builds the agent of one host: it collects when a Prometheus scrapes it, or once for whoever asks on the terminal."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from forewarn import config
 from forewarn.clock import RealClock
 from forewarn.collect import exposition, listen
 from forewarn.collect.agent import AgentSettings, build_collectors, collect_once
+from forewarn.collect.agent import once as collected_once
 from forewarn.collect.listen import ListenSettings
 from forewarn.errors import ConfigurationError
 
@@ -35,17 +36,13 @@ def read(
 
 def once(tree: AgentTree) -> str:
     """One round of this host's telemetry as exposition text."""
-    return _scrape(tree, RealClock())()
-
-
-def _scrape(tree: AgentTree, clock: RealClock) -> Callable[[], str]:
-    collectors = build_collectors(tree.agent, clock)
-    return lambda: exposition.write(collect_once(collectors, clock, tree.agent.samples_max))
+    return collected_once(tree.agent)
 
 
 def serve(tree: AgentTree, clock: RealClock) -> None:
     """Answer scrapes until the clock is stopped."""
-    server = listen.server(_scrape(tree, clock), tree.listen)
+    collectors, most = build_collectors(tree.agent, clock), tree.agent.samples_max
+    server = listen.server(lambda: exposition.write(collect_once(collectors, clock, most)), tree.listen)
     thread = threading.Thread(target=server.serve_forever, name="scrapes")
     thread.start()
     try:

@@ -59,9 +59,14 @@ def in_words(forecast: FailureForecast, horizon: timedelta) -> str:
 
 
 def part_name(component: str) -> str:
-    """`disk:S3Z8` as `disk S3Z8`; the host in a place id is left out, since the sentence names it."""
+    """A part in a sentence that names its host already.
+
+    >>> part_name("disk:S3Z8"), part_name("memory:host03/DIMM_A1"), part_name("cpu:host03/cpu")
+    ('disk S3Z8', 'memory DIMM_A1', 'cpu')
+    """
     kind, _, identity = component.partition(":")
-    return f"{kind} {identity.rpartition('/')[2]}"
+    name = identity.rpartition("/")[2]
+    return kind if name == kind else f"{kind} {name}"
 
 
 def horizon_name(horizon: timedelta) -> str:

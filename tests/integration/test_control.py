@@ -1,0 +1,41 @@
+"""The loop over the simulated world: it only looks when told to, and no failing cycle ends it."""
+
+from pathlib import Path
+
+import pytest
+
+from forewarn.assemble.demo import START, DemoSettings, run_once
+from forewarn.assemble.site import Site, SiteSettings
+from forewarn.clock import SimulatedClock
+from forewarn.sim.play import Simulation, SimulationSettings
+
+pytestmark = pytest.mark.integration
+
+
+def test_with_moves_switched_off_as_many_vms_go_down_as_without_forewarn(tmp_path: Path) -> None:
+    settings = DemoSettings(moves=False, once_hours=0.4, once_interval_s=120.0, history_days=2)
+    report = run_once(tmp_path, settings, SiteSettings())
+    assert report.moves_started == 0
+    assert report.vms_lost == 0
+    assert report.vm_interruptions == report.vm_interruptions_without_forewarn > 0
+
+
+def test_a_cycle_that_fails_is_logged_and_the_next_one_comes(tmp_path: Path) -> None:
+    clock = SimulatedClock(START)
+    simulation = Simulation(1, clock, SimulationSettings(hosts=2, vms=4))
+    site = Site(tmp_path, clock, SiteSettings())
+    try:
+        control = site.control(simulation.driver)
+        simulation.driver.be_unreachable("the service is away")
+        assert control.attempt() is None
+        (line,) = site.memory.log.recent(1)
+        assert line.text == "a cycle failed and nothing was decided: the service is away"
+        simulation.driver.be_reachable()
+        rounds = iter([False, False, True])
+        control.run(lambda: next(rounds))
+        snapshot = site.memory.snapshot.read()
+    finally:
+        site.close()
+    assert snapshot is not None
+    assert snapshot.cycle == 2
+    assert all(forecast.unknown for forecast in snapshot.forecasts)

@@ -1,0 +1,129 @@
+"""The command line prints what was asked for, or one clear sentence."""
+
+import json
+import threading
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from forewarn import cli
+from forewarn.assemble import agent, decisions
+from forewarn.clock import RealClock
+from forewarn.decide.decision import Decision
+from forewarn.decide.policy import PolicySettings
+from forewarn.domain.inventory import Cluster, Component, Criticality, Host, Kind, VirtualMachine
+from forewarn.domain.risk import FailureForecast
+from forewarn.domain.situation import Situation
+from forewarn.errors import ConfigurationError, RecordingError
+from tests.support import eventually
+
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
+RUN = CliRunner()
+
+
+def decision(tmp_path: Path, probability: float) -> Path:
+    hosts = tuple(Host(name, cpus=16, memory_bytes=2**36, link_bytes_per_s=1e9) for name in ("a", "b"))
+    vm = VirtualMachine("v1", "web", "a", 2, 2**32, Criticality.HIGH)
+    parts = tuple(Component(f"cpu:{name}/cpu", Kind.CPU, name, "cpu", whole_host=True) for name in ("a", "b"))
+    forecasts = (
+        FailureForecast("cpu:a/cpu", Kind.CPU, "a", "cpu", NOW, (probability,) * 6),
+        FailureForecast("cpu:b/cpu", Kind.CPU, "b", "cpu", NOW, (0.0,) * 6),
+    )
+    situation = Situation(Cluster(NOW, 1, hosts, parts, (vm,)), forecasts)
+    path = tmp_path / "decision.json"
+    path.write_bytes(Decision(situation, PolicySettings(), NOW).to_json())
+    return path
+
+
+def test_a_plan_with_moves_is_told_with_its_rule_and_ends_with_2(tmp_path: Path) -> None:
+    result = RUN.invoke(cli.app, ["plan", "--snapshot", str(decision(tmp_path, 0.5))])
+    assert result.exit_code == 2
+    assert "move    web: a -> b  [Proactive Failure Avoidance]" in result.output
+
+
+def test_a_plan_as_json_holds_moves_and_rejected_options(tmp_path: Path) -> None:
+    result = RUN.invoke(cli.app, ["plan", "--json", "--snapshot", str(decision(tmp_path, 0.5))])
+    plan = json.loads(result.output)
+    assert [(move["vm_name"], move["target"]) for move in plan["moves"]] == [("web", "b")]
+    assert "verdicts" in plan
+
+
+def test_a_plan_without_moves_ends_with_0(tmp_path: Path) -> None:
+    assert RUN.invoke(cli.app, ["plan", "--snapshot", str(decision(tmp_path, 0.001))]).exit_code == 0
+
+
+def test_a_file_that_is_no_decision_is_named_with_the_place(tmp_path: Path) -> None:
+    path = tmp_path / "decision.json"
+    with pytest.raises(RecordingError, match="cannot read"):
+        decisions.decide(path)
+    path.write_text('{"situation": 3}')
+    with pytest.raises(RecordingError, match=r"decision\.json is not a decision: situation"):
+        decisions.decide(path)
+
+
+def test_an_error_becomes_one_sentence_and_exit_code_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "forewarn.toml"
+    path.write_text("[policy]\nhorizon = 3")
+    monkeypatch.setattr("sys.argv", ["forewarn", "config", "check", str(path)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("forewarn: ")
+    assert "did you mean 'horizon_s'?" in said
+
+
+def test_the_sample_configuration_is_right(tmp_path: Path) -> None:
+    sample = tmp_path / "sample.toml"
+    sample.write_text(RUN.invoke(cli.app, ["config", "init"]).output)
+    result = RUN.invoke(cli.app, ["config", "check", str(sample)])
+    assert result.output == f"{sample} is right.\n"
+
+
+def test_the_agent_prints_this_hosts_telemetry_once() -> None:
+    result = RUN.invoke(cli.app, ["agent", "--once"])
+    assert result.exit_code == 0
+    assert "\nnode_cpu_seconds_total{" in result.output
+    assert "\nnode_memory_MemTotal_bytes " in result.output
+
+
+def test_a_recording_that_is_not_json_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "sda.json").write_text("{")
+    result = RUN.invoke(cli.app, ["agent", "--once", "--smartctl-json", str(tmp_path)])
+    assert isinstance(result.exception, RecordingError)
+    assert "sda.json" in str(result.exception)
+    assert result.output == ""
+
+
+def test_the_agent_can_be_scraped_until_its_clock_stops() -> None:
+    clock, found = RealClock(), []
+    tree = agent.read(None, {}, address="127.0.0.1:19778")
+    thread = threading.Thread(target=agent.serve, args=(tree, clock))
+    thread.start()
+
+    def scraped() -> bool:
+        try:
+            with urllib.request.urlopen("http://127.0.0.1:19778/metrics", timeout=10) as answer:
+                found.append(answer.read().decode())
+        except OSError:
+            return False
+        return True
+
+    try:
+        eventually(scraped, 10)
+    finally:
+        clock.stop()
+        thread.join()
+    assert "node_cpu_seconds_total" in found[0]
+
+
+@pytest.mark.parametrize("address", ["9778", "host:", ":1", "host:port"])
+def test_an_address_without_host_or_port_is_refused(address: str) -> None:
+    with pytest.raises(ConfigurationError, match="--listen takes HOST:PORT"):
+        agent.read(None, {}, address=address)
