@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -134,6 +134,66 @@ def plan(
     made = decisions.decide(snapshot)
     typer.echo(decisions.as_json(made) if as_json else decisions.as_text(made))
     raise typer.Exit(2 if made.moves else 0)
+
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+Recorded = Annotated[Path, typer.Option("--from", help="A recording: drive intervals or Backblaze's daily snapshots.")]
+KindOption = Annotated[str, typer.Option("--kind", help="Kind of component: disk.")]
+
+
+@app.command()
+def train(
+    recording: Recorded,
+    out: Annotated[str, typer.Option(help="Where the model goes: an empty folder, or any fsspec URL.")],
+    kind: KindOption = "disk",
+    until: Annotated[str, typer.Option(help="Learn from rows before this day (UTC) only; YYYY-MM-DD.")] = "",
+    learned_from: Annotated[str, typer.Option(help="What the model says that it learned from.")] = "",
+    source: Annotated[str, typer.Option(help="Whom the model cites for the recording.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Fit a failure model on recorded history and write it."""
+    from forewarn.assemble import models
+
+    order = models.Order(kind, recording, out, until, learned_from, source)
+    with _progress() as say:
+        made = models.train(order, say)
+    typer.echo(models.as_json(made) if as_json else models.training_sentence(made, out))
+
+
+@app.command()
+def evaluate(
+    recording: Recorded,
+    model: Annotated[str, typer.Option(help="Folder or URL of the model; the one that is shipped if not given.")] = "",
+    kind: KindOption = "disk",
+    since: Annotated[
+        str, typer.Option(help="First day of the rows (UTC), YYYY-MM-DD; earlier ones feed features.")
+    ] = "",
+    until: Annotated[str, typer.Option(help="Day before which the rows end (UTC), YYYY-MM-DD.")] = "",
+    rows: Annotated[str, typer.Option(help="weekly (Mondays 00:00 UTC) or daily.")] = "weekly",
+    predictions: Annotated[Path | None, typer.Option(help="Write every forecast to this Parquet file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Judge a model on recorded history: was it right, and was it right as often as it said?"""
+    from forewarn.assemble import models
+
+    question = models.Question(kind, recording, model, since, until, rows, predictions)
+    with _progress() as say:
+        found = models.evaluate(question, say)
+    typer.echo(json.dumps(found.numbers()) if as_json else models.evaluation_text(found))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """What goes on, on one line of stderr where somebody looks, and as lines of the log where nobody does."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield logging.getLogger(__name__).info
+        return
+    with console.status("reading") as status:
+        yield status.update
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

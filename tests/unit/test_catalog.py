@@ -8,7 +8,14 @@ from forewarn.domain.feature import Aggregate, Formula
 from forewarn.domain.inventory import COMPONENT_KINDS, Kind
 from forewarn.features.catalog import CATALOG
 
-INPUTS = {Formula.PEER_RANK: 1, Formula.HIGHEST: 2, Formula.AGED: 2, Formula.DIFFERENCE: 2, Formula.RATIO: 2}
+INPUTS = {
+    Formula.PEER_RANK: 1,
+    Formula.PEER_SHARE: 1,
+    Formula.HIGHEST: 2,
+    Formula.AGED: 2,
+    Formula.DIFFERENCE: 2,
+    Formula.RATIO: 2,
+}
 
 
 @pytest.mark.parametrize("kind", COMPONENT_KINDS)

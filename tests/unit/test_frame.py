@@ -105,3 +105,19 @@ def test_a_frame_without_a_stored_column_is_refused_by_name() -> None:
 def test_a_derived_feature_of_an_unknown_column_is_refused_by_name() -> None:
     with pytest.raises(FrameError, match="the column nowhere"):
         frame.build(stored([1.0]), catalog(derive(Formula.DIFFERENCE, "a", "nowhere")), Kind.DISK)
+
+
+def test_the_share_of_peers_above_nothing_is_that_of_the_model_and_missing_where_peers_are_few() -> None:
+    many, few = frame.PEERS_MIN, frame.PEERS_MIN - 1
+    values: list[float | None] = [1.0] * 5 + [0.0] * (many - 5) + [1.0] * few + [None]
+    table = stored(values, models=["M"] * many + ["N"] * few + ["M"])
+    found = frame.build(table, catalog(derive(Formula.PEER_SHARE, "a")), Kind.DISK).column("found").to_pylist()
+    assert found == [5 / many] * many + [None] * (few + 1)
+
+
+def test_a_catalogue_is_narrowed_to_what_some_columns_need() -> None:
+    whole = catalog(derive(Formula.DIFFERENCE, "a", "b"), derive(Formula.PEER_RANK, "b", name="other"))
+    assert whole.narrowed(Kind.DISK, ["found"]).names(Kind.DISK) == ("a", "b", "found")
+    assert whole.narrowed(Kind.DISK, ["other"]).names(Kind.DISK) == ("b", "other")
+    with pytest.raises(KeyError, match="absent"):
+        whole.narrowed(Kind.DISK, ["absent"])

@@ -6,7 +6,7 @@ own query language, so a new feature is one line there and works on every store.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -47,6 +47,7 @@ class Formula(StrEnum):
     HIGHEST = "highest"  # the highest of the inputs that are known
     AGED = "aged"  # first input, in hours, plus the second, in seconds: a clock read some time ago, as of now
     PEER_RANK = "peer_rank"  # share of the same model's devices at that time with a lower value, ties half
+    PEER_SHARE = "peer_share"  # share of the same model's devices at that time above 0; missing where peers are few
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,27 @@ class Catalog:
     def names(self, kind: Kind) -> tuple[str, ...]:
         """The frame's feature columns of `kind`, in order: a model's columns are exactly these."""
         return tuple(f.name for f in self.stored(kind)) + tuple(f.name for f in self.computed(kind))
+
+    def narrowed(self, kind: Kind, names: Iterable[str]) -> "Catalog":
+        """The same catalogue with only these features of `kind` and what they are computed from.
+
+        Raises KeyError with the name of a feature that is not there.
+        """
+        derived = {feature.name: feature for feature in self.computed(kind)}
+        known = {feature.name for feature in self.stored(kind)} | derived.keys()
+        wanted: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            if (name := waiting.pop()) not in known:
+                raise KeyError(name)
+            if name not in wanted:
+                wanted.add(name)
+                waiting += derived[name].inputs if name in derived else ()
+        return Catalog(
+            self.metrics,
+            tuple(feature for feature in self.stored(kind) if feature.name in wanted),
+            tuple(feature for feature in self.computed(kind) if feature.name in wanted),
+        )
 
     def digest(self, kind: Kind) -> str:
         """A hash of all that decides the frame of `kind`: a model made for another digest is refused."""

@@ -109,7 +109,17 @@ def _smart_derived(number: int, words: str) -> tuple[DerivedFeature, ...]:
         (f"{metric}_last",),
         f"{words} above those of a share of {{value}} of the same model's drives (SMART {number})",
     )
-    return (*rises, *grown, rank)
+    shares = tuple(
+        DerivedFeature(
+            f"{metric}_peer_share_{which}",
+            Kind.DISK,
+            Formula.PEER_SHARE,
+            (f"{metric}_{which}",),
+            f"a share of {{value}} of the same model's drives has {said} (SMART {number})",
+        )
+        for which, said in (("last", words), ("grown_30d", f"new {words} within 30 days"))
+    )
+    return (*rises, *grown, rank, *shares)
 
 
 CPU_FEATURES = (

@@ -16,6 +16,8 @@ from forewarn.errors import FrameError
 
 _Column = NDArray[np.float64]
 
+PEERS_MIN = 20  # devices of a model from which on their share says more than chance
+
 
 def build(stored: pa.Table, catalog: Catalog, kind: Kind) -> pa.Table:
     """The frame of `kind`: the stored columns, and after them the derived ones in the catalogue's order.
@@ -27,10 +29,11 @@ def build(stored: pa.Table, catalog: Catalog, kind: Kind) -> pa.Table:
         raise FrameError(f"the {kind} frame lacks the columns {', '.join(missing)}: ask the store with this catalogue")
     columns: dict[str, _Column] = {}
     peers = _Peers(stored)
+    among = {Formula.PEER_RANK: peers.rank, Formula.PEER_SHARE: peers.share}
     frame = stored
     for feature in catalog.computed(kind):
         inputs = [_input(frame, columns, name) for name in feature.inputs]
-        value = peers.rank(inputs[0]) if feature.formula is Formula.PEER_RANK else _FORMULAS[feature.formula](inputs)
+        value = among[feature.formula](inputs[0]) if feature.formula in among else _FORMULAS[feature.formula](inputs)
         columns[feature.name] = value
         frame = frame.append_column(feature.name, _nullable(value))
     return frame
@@ -80,7 +83,7 @@ _FORMULAS: dict[Formula, Callable[[Sequence[_Column]], _Column]] = {
 
 
 class _Peers:
-    """Ranks values among the rows of the same time and model. A row whose model is not known has no peers."""
+    """Compares values among the rows of the same time and model. A row whose model is not known has no peers."""
 
     def __init__(self, frame: pa.Table) -> None:
         self._frame = frame
@@ -88,19 +91,36 @@ class _Peers:
 
     def rank(self, values: _Column) -> _Column:
         """The share of peers with a lower value, the row itself and its ties counted half."""
-        if self._groups is None:
-            self._groups = _groups(self._frame)
         ranks = np.full(len(values), np.nan)
-        rows = np.flatnonzero((self._groups >= 0) & ~np.isnan(values))
+        rows = self._known(values)
         if len(rows) == 0:
             return ranks
-        rows = rows[np.lexsort((values[rows], self._groups[rows]))]
-        group, value = self._groups[rows], values[rows]
+        rows = rows[np.lexsort((values[rows], self.groups[rows]))]
+        group, value = self.groups[rows], values[rows]
         new_group = np.r_[True, group[1:] != group[:-1]]
         first, size = _runs(new_group)
         first_tie, ties = _runs(new_group | np.r_[True, value[1:] != value[:-1]])
         ranks[rows] = (first_tie - first + ties / 2.0) / size
         return ranks
+
+    def share(self, values: _Column) -> _Column:
+        """The share of peers with a value above 0, the row itself among them: how the model fares as a whole."""
+        shares = np.full(len(values), np.nan)
+        rows = self._known(values)
+        _, group = np.unique(self.groups[rows], return_inverse=True)
+        size = np.bincount(group)
+        share = np.bincount(group, weights=values[rows] > 0) / np.maximum(size, 1)
+        shares[rows] = np.where(size >= PEERS_MIN, share, np.nan)[group]
+        return shares
+
+    def _known(self, values: _Column) -> NDArray[np.int64]:
+        return np.flatnonzero((self.groups >= 0) & ~np.isnan(values))
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        if self._groups is None:
+            self._groups = _groups(self._frame)
+        return self._groups
 
 
 def _runs(starts: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

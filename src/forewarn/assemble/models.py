@@ -1,0 +1,132 @@
+"""Trains and judges models on recordings, from what the command line says."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import get_args
+
+from forewarn.domain.inventory import Kind
+from forewarn.errors import ConfigurationError
+from forewarn.features.catalog import CATALOG
+from forewarn.features.labels import Cadence
+from forewarn.predict import backtest, registry, training
+from forewarn.predict.backtest import Evaluation
+from forewarn.predict.history import Progress
+from forewarn.predict.training import TrainingSettings
+from forewarn.predict.trees import TreesPredictor
+
+
+@dataclass(frozen=True)
+class Order:
+    """A training that was asked for; days as they were typed."""
+
+    kind: str
+    recording: Path
+    out: str
+    until: str = ""
+    learned_from: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A judgement that was asked for; days as they were typed, the model empty for the one that is shipped."""
+
+    kind: str
+    recording: Path
+    model: str = ""
+    since: str = ""
+    until: str = ""
+    rows: str = "weekly"
+    predictions: Path | None = None
+
+
+def train(order: Order, progress: Progress) -> TreesPredictor:
+    """Fit and write a model. What is wrong with the order is said before the hours of work, not after."""
+    kind, until = _kind(order.kind), _day("--until", order.until)
+    settings = TrainingSettings(learned_from=order.learned_from, source=order.source)
+    registry.check_free(order.out)
+    made = training.train(order.recording, kind, CATALOG, progress, until, settings)
+    registry.save(made, order.out)
+    return made
+
+
+def evaluate(question: Question, progress: Progress) -> Evaluation:
+    """Judge a model."""
+    kind, since, until = _kind(question.kind), _day("--since", question.since), _day("--until", question.until)
+    model = registry.load(question.model, CATALOG) if question.model else _shipped(kind)
+    if model.kind != kind:
+        raise ConfigurationError(f"{question.model} is a model of kind {model.kind}, not {kind}")
+    cadence = next((known for known in get_args(Cadence) if known == question.rows), None)
+    if cadence is None:
+        raise ConfigurationError(f"--rows {question.rows}: expected {' or '.join(get_args(Cadence))}")
+    return backtest.evaluate(question.recording, model, CATALOG, progress, since, until, cadence, question.predictions)
+
+
+def as_json(model: TreesPredictor) -> str:
+    """What a model says of itself, without the numbers by which it is calibrated."""
+    card = model.card
+    told = {
+        "model": model.name,
+        "kind": card.kind,
+        "learned_from": card.learned_from,
+        "source": card.source,
+        "columns": len(card.columns),
+        "periods": card.periods,
+        "failures": card.failures,
+        "rows_since": card.rows_since.isoformat(),
+        "rows_until": card.rows_until.isoformat(),
+        "outcomes_until": card.outcomes_until.isoformat(),
+    }
+    return json.dumps(told)
+
+
+def training_sentence(model: TreesPredictor, out: str) -> str:
+    """What was made, in a sentence."""
+    card = model.card
+    return (
+        f"{model.name} in {out}: learned from {card.learned_from}, {card.failures:,} failures among {card.periods:,}"
+        f" person-periods of {len(card.columns)} columns,"
+        f" rows {card.rows_since:%Y-%m-%d} to {card.rows_until:%Y-%m-%d}."
+    )
+
+
+def evaluation_text(found: Evaluation) -> str:
+    """A line per measure."""
+    lines = [
+        f"{found.model} (learned from {found.learned_from}), rows {found.since:%Y-%m-%d} to {found.until:%Y-%m-%d}"
+    ]
+    if found.overlaps_training:
+        lines.append("These rows or their outcomes were learned from: such figures flatter.")
+    lines += (f"  {name:24} {_figure(value)}" for name, value in found.measures.numbers().items())
+    return "\n".join(lines)
+
+
+def _figure(value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.5f}"
+
+
+def _kind(text: str) -> Kind:
+    if text not in training.LEARNED:
+        raise ConfigurationError(f"--kind {text}: models are learned for {', '.join(training.LEARNED)}")
+    return Kind(text)
+
+
+def _day(option: str, text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        day = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(f"{option} {text}: expected a day such as 2015-03-02") from None
+    return day if day.tzinfo else day.replace(tzinfo=UTC)
+
+
+def _shipped(kind: Kind) -> TreesPredictor:
+    model = registry.starter(kind, CATALOG)
+    if model is None:
+        raise ConfigurationError(f"no model for {kind} is shipped: name one by --model")
+    return model

@@ -1,0 +1,163 @@
+"""Where models live: a folder of JSON on any fsspec URL, sealed by checksums, and the models that come in the package.
+
+`trees.json` is XGBoost's own JSON, `manifest.json` the card with the checksum of everything. It is written last,
+so that a model which was written in part is none. Nothing here is ever unpickled or executed.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, fields, replace
+from datetime import datetime
+from importlib import resources
+from typing import Any
+
+import fsspec
+import xgboost
+
+from forewarn.domain.feature import Catalog
+from forewarn.domain.inventory import Kind
+from forewarn.errors import ModelError
+from forewarn.predict.calibrate import Calibration
+from forewarn.predict.trees import Card, TreesPredictor
+
+FORMAT = 1
+MANIFEST, TREES = "manifest.json", "trees.json"
+
+
+def check_free(url: str) -> None:
+    """Raise ModelError where no model can be written: the folder holds something else, or cannot be reached."""
+    try:
+        files, folder = fsspec.url_to_fs(url)
+        held = (
+            {path.rstrip("/").rsplit("/", 1)[-1] for path in files.ls(folder, detail=False)}
+            if files.exists(folder)
+            else set()
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise ModelError(f"no model can be written to {url}: {error}") from error
+    if held and MANIFEST not in held:
+        raise ModelError(f"{url} holds something that is no model; name an empty folder")
+
+
+def save(model: TreesPredictor, url: str) -> None:
+    """Write a model to a folder that is empty, does not exist yet, or holds a model already.
+
+    Raises ModelError where the folder holds something else or cannot be written.
+    """
+    check_free(url)
+    trees = _trees(model.booster)
+    try:
+        files, folder = fsspec.url_to_fs(url)
+        files.makedirs(folder, exist_ok=True)
+        if files.exists(f"{folder}/{MANIFEST}"):
+            files.rm_file(f"{folder}/{MANIFEST}")
+        files.pipe_file(f"{folder}/{TREES}", trees)
+        files.pipe_file(f"{folder}/{MANIFEST}", _manifest(model.card, trees))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"the model cannot be written to {url}: {error}") from error
+
+
+def load(url: str, catalog: Catalog) -> TreesPredictor:
+    """Read a model.
+
+    Raises ModelError where it is absent, damaged, of another format, or made for another catalogue.
+    """
+    try:
+        files, folder = fsspec.url_to_fs(url)
+        manifest = files.cat_file(f"{folder}/{MANIFEST}")
+        trees = files.cat_file(f"{folder}/{TREES}")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{url} holds no model: {error}") from error
+    return _read(url, manifest, trees, catalog)
+
+
+def starter(kind: Kind, catalog: Catalog) -> TreesPredictor | None:
+    """The model of this kind that comes in the package, None where there is none.
+
+    Raises ModelError where it is damaged or the catalogue has changed what its columns mean.
+    """
+    folder = resources.files("forewarn") / "models" / kind
+    if not (folder / MANIFEST).is_file():
+        return None
+    manifest, trees = ((folder / name).read_bytes() for name in (MANIFEST, TREES))
+    return _read(f"the shipped model for {kind}", manifest, trees, catalog)
+
+
+def sealed(card: Card, booster: xgboost.Booster) -> Card:
+    """The card with the version that its content gives it."""
+    content = _trees(booster) + json.dumps(asdict(replace(card, version="")), default=str, sort_keys=True).encode()
+    return replace(card, version=hashlib.sha256(content).hexdigest()[:8])
+
+
+def _trees(booster: xgboost.Booster) -> bytes:
+    return bytes(booster.save_raw("json"))
+
+
+def _manifest(card: Card, trees: bytes) -> bytes:
+    body = {"format": FORMAT, "card": asdict(card), "trees_sha256": hashlib.sha256(trees).hexdigest()}
+    body = json.loads(json.dumps(body, default=_text))
+    return json.dumps({**body, "seal": _seal(body)}, indent=1).encode()
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _seal(body: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _read(name: str, manifest: bytes, trees: bytes, catalog: Catalog) -> TreesPredictor:
+    body = _checked(name, manifest, trees)
+    card = _card(name, body["card"])
+    try:
+        digest = catalog.narrowed(card.kind, card.columns).digest(card.kind)
+    except KeyError as error:
+        raise ModelError(f"{name} looks at the column {error.args[0]}, which the catalogue does not have") from error
+    if digest != card.digest:
+        raise ModelError(f"{name} was made for catalogue {card.digest}, this is {digest}: train it anew")
+    booster = xgboost.Booster()
+    try:
+        booster.load_model(bytearray(trees))
+    except xgboost.core.XGBoostError as error:
+        raise ModelError(f"{name} has trees that XGBoost {xgboost.__version__} cannot read") from error
+    if booster.num_features() != len(card.columns) + 1:
+        raise ModelError(f"{name} has trees of {booster.num_features()} features, its card names {len(card.columns)}")
+    return TreesPredictor(booster, card, catalog)
+
+
+def _checked(name: str, manifest: bytes, trees: bytes) -> dict[str, Any]:
+    """The manifest without its seal, once all checksums hold."""
+    try:
+        body = json.loads(manifest)
+        seal = body.pop("seal")
+    except (ValueError, AttributeError, KeyError) as error:
+        raise ModelError(f"{name} has a manifest that cannot be read") from error
+    if body.get("format") != FORMAT:
+        raise ModelError(f"{name} has format {body.get('format')}, this reads {FORMAT}")
+    if seal != _seal(body) or body.get("trees_sha256") != hashlib.sha256(trees).hexdigest():
+        raise ModelError(f"{name} is damaged: a checksum does not hold")
+    return dict(body)
+
+
+def _card(name: str, written: dict[str, Any]) -> Card:
+    try:
+        read = {
+            **written,
+            "kind": Kind(written["kind"]),
+            "calibration": tuple(_calibration(one) for one in written["calibration"]),
+        }
+        for field in fields(Card):
+            value = read[field.name]
+            if field.type is datetime:
+                read[field.name] = datetime.fromisoformat(value)
+            elif isinstance(value, list):
+                read[field.name] = tuple(value)
+        return Card(**read)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{name} has a card that this version cannot read: {error}") from error
+
+
+def _calibration(written: dict[str, Any]) -> Calibration:
+    edges, low, high = (tuple(map(float, written[name])) for name in ("edges", "low", "high"))
+    return Calibration(float(written["slope"]), float(written["intercept"]), edges, low, high)

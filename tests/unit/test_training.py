@@ -1,0 +1,208 @@
+"""A small fleet is learned from, judged and asked: through the same store and catalogue that serve."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from forewarn.cli import app
+from forewarn.domain.inventory import Kind
+from forewarn.errors import ConfigurationError, ForewarnError, FrameError, ModelError, RecordingError
+from forewarn.features.catalog import CATALOG
+from forewarn.predict import backtest, registry, training
+from forewarn.predict.training import TrainingSettings
+from forewarn.predict.trees import TreesPredictor, matrix
+
+START = datetime(2014, 1, 6, tzinfo=UTC)
+DAYS = 420
+SETTINGS = TrainingSettings(trees=20, keep=1.0, leaf_weight=1.0, calibrate_days=90)
+
+
+def fleet(path: Path, drives: int = 240) -> Path:
+    """Drives of which every third reallocates sectors three weeks before it fails; one in twelve fails in silence."""
+    random = np.random.default_rng(3)
+    found: list[dict[str, Any]] = []
+    for number in range(drives):
+        end = float(random.uniform(60, DAYS)) if number % 3 == 0 or number % 12 == 1 else float(DAYS)
+        turns = [(0.0, 0.0), (end - 21, 40.0), (end - 7, 400.0)] if number % 3 == 0 else [(0.0, 0.0)]
+        for place, (begin, sectors) in enumerate(turns):
+            last = place == len(turns) - 1
+            stop = end if last else turns[place + 1][0]
+            found.append(interval(f"S{number:03}", begin, stop, sectors, failed=last and end < DAYS))
+    pq.write_table(pa.Table.from_pylist(found), path)
+    return path
+
+
+def interval(serial: str, begin: float, end: float, sectors: float, *, failed: bool) -> dict[str, Any]:
+    times = {name: (START + timedelta(days=d)).replace(tzinfo=None) for name, d in (("start", begin), ("end", end))}
+    return {
+        "serial_number": serial,
+        "model": "M1",
+        "capacity_tb": 4.0,
+        "power_on_hours": int(1000 + begin * 24),
+        "failed": failed,
+        "start_time": times["start"],
+        "end_time": times["end"],
+        "smart_5_raw": sectors,
+        "smart_197_raw": 0.0,
+    }
+
+
+def silent(text: str) -> None:
+    """Progress that nobody follows."""
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fleet(tmp_path_factory.mktemp("recorded") / "drives.parquet")
+
+
+@pytest.fixture(scope="module")
+def model(recording: Path) -> TreesPredictor:
+    return training.train(recording, Kind.DISK, CATALOG, silent, START + timedelta(days=330), SETTINGS)
+
+
+def test_a_model_learns_what_foretells_failure_and_is_judged_on_later_rows(
+    recording: Path, model: TreesPredictor, tmp_path: Path
+) -> None:
+    out = tmp_path / "forecasts.parquet"
+    found = backtest.evaluate(recording, model, CATALOG, silent, START + timedelta(days=360), predictions=out)
+    assert not found.overlaps_training
+    assert found.measures.roc_auc > 0.75
+    assert found.measures.average_precision > 3 * found.measures.base_rate
+    written = pq.read_table(out)
+    assert written.num_rows == found.rows
+    curves = np.stack([written.column(f"p_{name}").to_numpy() for name in ("1h", "6h", "24h", "3d", "7d", "30d")])
+    assert (np.diff(curves, axis=0) >= 0).all()
+
+
+def test_rows_that_were_learned_from_are_named_as_such(recording: Path, model: TreesPredictor) -> None:
+    assert backtest.evaluate(recording, model, CATALOG, silent, START, START + timedelta(days=30)).overlaps_training
+
+
+def test_nothing_is_learned_from_what_comes_after_the_outcomes_allowed(tmp_path: Path, model: TreesPredictor) -> None:
+    table = pq.read_table(fleet(tmp_path / "drives.parquet"))
+    cut = (model.card.outcomes_until).replace(tzinfo=None)
+    early = [row for row in table.to_pylist() if row["start_time"] < cut]
+    for row in early:
+        if row["end_time"] > cut:
+            row.update(end_time=cut, failed=False)
+    pq.write_table(pa.Table.from_pylist(early), tmp_path / "cut.parquet")
+    again = training.train(tmp_path / "cut.parquet", Kind.DISK, CATALOG, silent, model.card.rows_until, SETTINGS)
+    assert again.card == model.card
+
+
+def test_a_forecast_names_its_three_weightiest_features_in_words(model: TreesPredictor) -> None:
+    quiet = dict.fromkeys(model.card.columns, 0.0) | {"power_on_hours": 5000.0}
+    frame = asked(model, **quiet | {"smart_5_last": 400.0, "smart_5_grown_7d": 360.0, "smart_5_grown_30d": 400.0})
+    (forecast,) = model.forecast(frame)
+    (calm,) = model.forecast(asked(model, **quiet))
+    assert forecast.probabilities[-1] > calm.probabilities[-1]
+    assert len(forecast.reasons) == 3
+    assert "SMART 5" in forecast.reasons[0].text
+    assert all(a <= p <= b for a, p, b in zip(forecast.low, forecast.probabilities, forecast.high, strict=True))
+    assert model.threshold(timedelta(days=7)) == model.card.thresholds[4]
+
+
+def test_a_drive_that_tells_nothing_is_unknown(model: TreesPredictor) -> None:
+    (forecast,) = model.forecast(asked(model))
+    assert forecast.unknown
+    assert "none of these is reported" in forecast.unknown_because
+
+
+def test_a_model_comes_back_from_its_folder_as_it_was(model: TreesPredictor, tmp_path: Path) -> None:
+    registry.save(model, str(tmp_path / "m"))
+    registry.save(model, str(tmp_path / "m"))
+    read = registry.load(str(tmp_path / "m"), CATALOG)
+    frame = asked(model, smart_5_last=40.0)
+    assert read.card == model.card
+    assert read.forecast(frame) == model.forecast(frame)
+
+
+def test_a_damaged_or_foreign_model_is_refused(model: TreesPredictor, tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    registry.save(model, str(folder))
+    trees = (folder / "trees.json").read_bytes()
+    (folder / "trees.json").write_bytes(trees.replace(b"1", b"2", 1))
+    with pytest.raises(ModelError, match="a checksum does not hold"):
+        registry.load(str(folder), CATALOG)
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(ModelError, match="cannot be read"):
+        registry.load(str(folder), CATALOG)
+    with pytest.raises(ModelError, match="holds no model"):
+        registry.load(str(tmp_path / "none"), CATALOG)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("dear")
+    with pytest.raises(ModelError, match="holds something that is no model"):
+        registry.save(model, str(tmp_path / "other"))
+    assert registry.starter(Kind.CPU, CATALOG) is None
+
+
+def test_what_cannot_be_learned_from_is_said(recording: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no model learns kind power"):
+        training.train(recording, Kind.POWER, CATALOG, silent)
+    healthy = [interval(f"S{n}", 0, DAYS, 0.0, failed=False) for n in range(3)]
+    pq.write_table(pa.Table.from_pylist(healthy), tmp_path / "healthy.parquet")
+    with pytest.raises(FrameError, match="there is nothing to learn"):
+        training.train(tmp_path / "healthy.parquet", Kind.DISK, CATALOG, silent, settings=SETTINGS)
+
+
+def test_a_frame_that_a_model_cannot_read_is_refused(model: TreesPredictor) -> None:
+    with pytest.raises(FrameError, match="lacks the columns smart_5_last"):
+        matrix(asked(model).drop_columns(["smart_5_last"]), model.card.columns)
+    with pytest.raises(FrameError, match="is infinite"):
+        matrix(asked(model, smart_5_last=float("inf")), model.card.columns)
+
+
+def test_no_part_in_the_asked_window_is_said(recording: Path, model: TreesPredictor, tmp_path: Path) -> None:
+    late = START + timedelta(days=DAYS + 60)
+    with pytest.raises(FrameError, match="nothing to judge"):
+        backtest.evaluate(recording, model, CATALOG, silent, late, late + timedelta(days=8))
+    gone = tmp_path / "gone" / "p.parquet"
+    with pytest.raises(RecordingError, match="cannot be written"):
+        backtest.evaluate(recording, model, CATALOG, silent, START, START + timedelta(days=8), predictions=gone)
+
+
+def test_the_commands_train_and_evaluate(recording: Path, tmp_path: Path) -> None:
+    made = run("train", "--from", str(recording), "--out", str(tmp_path / "m"), "--until", "2014-12-01", "--json")
+    assert json.loads(made)["failures"] > 0
+    question = ("evaluate", "--from", str(recording), "--model", str(tmp_path / "m"), "--since", "2015-01-05")
+    found = json.loads(run(*question, "--json"))
+    assert {"n", "failures", "base_rate", "ece", "recall_at_far_0.005", "drive_month_f05"} <= found.keys()
+    assert "roc_auc" in run(*question)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--kind", "power"), "models are learned for disk"),
+        (("--since", "yesterday"), "expected a day such as"),
+        (("--rows", "hourly"), "expected weekly or daily"),
+    ],
+)
+def test_a_wrong_question_gets_one_sentence(
+    recording: Path, model: TreesPredictor, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    registry.save(model, str(tmp_path / "m"))
+    asked_for = ["evaluate", "--from", str(recording), "--model", str(tmp_path / "m"), *words]
+    with pytest.raises(ForewarnError, match=message):
+        CliRunner().invoke(app, asked_for, catch_exceptions=False)
+
+
+def run(*words: str) -> str:
+    result = CliRunner().invoke(app, list(words), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def asked(model: TreesPredictor, **values: float) -> pa.Table:
+    """One row of a frame; what is not named is missing."""
+    keys = {"time": [START], "component": ["disk:X"], "host": ["h"], "device": ["sda"], "model": ["M1"]}
+    columns = {name: pa.array([values.get(name)], pa.float64()) for name in model.card.columns}
+    return pa.table({**keys, **columns})
