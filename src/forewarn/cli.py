@@ -164,7 +164,7 @@ def train(
 @app.command()
 def evaluate(
     recording: Recorded,
-    model: Annotated[str, typer.Option(help="Folder or URL of the model; the one that is shipped if not given.")] = "",
+    model: Annotated[str, typer.Option(help="Folder or fsspec URL of the model.")],
     kind: KindOption = "disk",
     since: Annotated[
         str, typer.Option(help="First day of the rows (UTC), YYYY-MM-DD; earlier ones feed features.")

@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from forewarn.domain.inventory import Kind
 from forewarn.errors import ConfigurationError
 from forewarn.features.catalog import CATALOG
@@ -15,6 +18,7 @@ from forewarn.predict.backtest import Evaluation
 from forewarn.predict.history import Progress
 from forewarn.predict.training import TrainingSettings
 from forewarn.predict.trees import TreesPredictor
+from forewarn.state.snapshot import write_whole
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,11 @@ class Order:
 
 @dataclass(frozen=True)
 class Question:
-    """A judgement that was asked for; days as they were typed, the model empty for the one that is shipped."""
+    """A judgement that was asked for; days as they were typed."""
 
     kind: str
     recording: Path
-    model: str = ""
+    model: str
     since: str = ""
     until: str = ""
     rows: str = "weekly"
@@ -43,7 +47,7 @@ class Question:
 
 
 def train(order: Order, progress: Progress) -> TreesPredictor:
-    """Fit and write a model. What is wrong with the order is said before the hours of work, not after."""
+    """Fit and write a model. What is wrong with the order is said before the minutes of work, not after."""
     kind, until = _kind(order.kind), _day("--until", order.until)
     settings = TrainingSettings(learned_from=order.learned_from, source=order.source)
     registry.check_free(order.out)
@@ -55,13 +59,18 @@ def train(order: Order, progress: Progress) -> TreesPredictor:
 def evaluate(question: Question, progress: Progress) -> Evaluation:
     """Judge a model."""
     kind, since, until = _kind(question.kind), _day("--since", question.since), _day("--until", question.until)
-    model = registry.load(question.model, CATALOG) if question.model else _shipped(kind)
-    if model.kind != kind:
-        raise ConfigurationError(f"{question.model} is a model of kind {model.kind}, not {kind}")
     cadence = next((known for known in get_args(Cadence) if known == question.rows), None)
     if cadence is None:
         raise ConfigurationError(f"--rows {question.rows}: expected {' or '.join(get_args(Cadence))}")
-    return backtest.evaluate(question.recording, model, CATALOG, progress, since, until, cadence, question.predictions)
+    model = registry.load(question.model, CATALOG)
+    if model.kind != kind:
+        raise ConfigurationError(f"{question.model} is a model of kind {model.kind}, not {kind}")
+    found = backtest.evaluate(question.recording, model, CATALOG, progress, since, until, cadence)
+    if question.predictions:
+        written = pa.BufferOutputStream()
+        pq.write_table(found.forecasts, written)
+        write_whole(question.predictions, written.getvalue().to_pybytes())
+    return found
 
 
 def as_json(model: TreesPredictor) -> str:
@@ -123,10 +132,3 @@ def _day(option: str, text: str) -> datetime | None:
     except ValueError:
         raise ConfigurationError(f"{option} {text}: expected a day such as 2015-03-02") from None
     return day if day.tzinfo else day.replace(tzinfo=UTC)
-
-
-def _shipped(kind: Kind) -> TreesPredictor:
-    model = registry.starter(kind, CATALOG)
-    if model is None:
-        raise ConfigurationError(f"no model for {kind} is shipped: name one by --model")
-    return model

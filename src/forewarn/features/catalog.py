@@ -75,6 +75,9 @@ def _smart(number: int, words: str) -> tuple[Feature, ...]:
     )
 
 
+_HIGH_FLY_WRITES = 189
+
+
 def _smart_derived(number: int, words: str) -> tuple[DerivedFeature, ...]:
     """A counter against its own past.
 
@@ -119,7 +122,8 @@ def _smart_derived(number: int, words: str) -> tuple[DerivedFeature, ...]:
         )
         for which, said in (("last", words), ("grown_30d", f"new {words} within 30 days"))
     )
-    return (*rises, *grown, rank, *shares)
+    # High-fly writes only ever grow: how many peers have some tells how old the fleet is, not how it fares.
+    return (*rises, *grown, rank, *(shares if number != _HIGH_FLY_WRITES else ()))
 
 
 CPU_FEATURES = (

@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from forewarn.domain.feature import Catalog
 from forewarn.domain.risk import HORIZON_NAMES, HORIZONS
-from forewarn.errors import FrameError, RecordingError
+from forewarn.errors import FrameError
 from forewarn.features import labels
 from forewarn.features.labels import Cadence
 from forewarn.predict.evaluate import Judged, Measures, measure
@@ -37,10 +36,11 @@ class Evaluation:
     unknown: int  # of these, those for which the model said unknown
     overlaps_training: bool
     measures: Measures
+    forecasts: pa.Table  # device, time, p_1h to p_30d, unknown: one line per row, labelled or not
 
     def numbers(self) -> dict[str, float | int | str | bool | None]:
         """As one JSON object; the measures under their published names."""
-        beside = {name: value for name, value in vars(self).items() if name != "measures"}
+        beside = {name: value for name, value in vars(self).items() if name not in ("measures", "forecasts")}
         stated = {name: v.isoformat() if isinstance(v, datetime) else v for name, v in beside.items()}
         return {**self.measures.numbers(), **stated}
 
@@ -53,7 +53,6 @@ def evaluate(
     since: datetime | None = None,
     until: datetime | None = None,
     cadence: Cadence = "weekly",
-    predictions: Path | None = None,
     machinery: HistorySettings | None = None,
 ) -> Evaluation:
     """Judge a model on rows within [since, until); history before `since` feeds features, never labels.
@@ -68,8 +67,6 @@ def evaluate(
     if not found:
         raise FrameError(f"no part lives in {path} from {since:%Y-%m-%d} to {until:%Y-%m-%d}: nothing to judge")
     asked = pa.concat_tables(found)
-    if predictions:
-        _write(asked.drop_columns(["failed_after_s", "judged"]), predictions)
     return Evaluation(
         model=model.name,
         learned_from=model.learned_from,
@@ -80,18 +77,8 @@ def evaluate(
         unknown=int(asked.column("unknown").to_numpy().sum()),
         overlaps_training=since < model.card.outcomes_until,
         measures=measure(_judged(asked)),
+        forecasts=asked.drop_columns(["failed_after_s", "judged"]),
     )
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    """Whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        pq.write_table(table, part)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise RecordingError(f"the forecasts cannot be written to {path}: {error.strerror or error}") from error
 
 
 def _forecasts(

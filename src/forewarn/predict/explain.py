@@ -59,11 +59,19 @@ def in_words(feature: Feature | DerivedFeature, value: float) -> str:
     >>> in_words(rise, 48.0)
     '48 more in 7 d'
     """
-    window = getattr(feature, "window", timedelta(0))
-    hours = window / timedelta(hours=1)
-    span = f"{hours / 24:g} d" if hours >= 24 else f"{hours:g} h"
+    span = window_in_words(feature.window) if isinstance(feature, Feature) else ""
     number = f"{value:,.0f}" if value == round(value) or abs(value) >= 1000 else f"{value:.3g}"
     return feature.text.format(value=number, window=span)
+
+
+def window_in_words(window: timedelta) -> str:
+    """A window as people say it.
+
+    >>> window_in_words(timedelta(hours=6)), window_in_words(timedelta(days=30))
+    ('6 h', '30 d')
+    """
+    hours = window / timedelta(hours=1)
+    return f"{hours / 24:g} d" if hours >= 24 else f"{hours:g} h"
 
 
 def _metric(feature: Feature | DerivedFeature, by_name: Mapping[str, Feature | DerivedFeature]) -> str:

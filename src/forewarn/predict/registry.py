@@ -1,4 +1,4 @@
-"""Where models live: a folder of JSON on any fsspec URL, sealed by checksums, and the models that come in the package.
+"""Where models live: a folder of JSON on any fsspec URL, sealed by checksums.
 
 `trees.json` is XGBoost's own JSON, `manifest.json` the card with the checksum of everything. It is written last,
 so that a model which was written in part is none. Nothing here is ever unpickled or executed.
@@ -8,7 +8,6 @@ import hashlib
 import json
 from dataclasses import asdict, fields, replace
 from datetime import datetime
-from importlib import resources
 from typing import Any
 
 import fsspec
@@ -28,14 +27,11 @@ def check_free(url: str) -> None:
     """Raise ModelError where no model can be written: the folder holds something else, or cannot be reached."""
     try:
         files, folder = fsspec.url_to_fs(url)
-        held = (
-            {path.rstrip("/").rsplit("/", 1)[-1] for path in files.ls(folder, detail=False)}
-            if files.exists(folder)
-            else set()
-        )
+        held = files.ls(folder, detail=False) if files.exists(folder) else []
+        free = not held or files.exists(f"{folder}/{MANIFEST}")
     except (OSError, ValueError, ImportError) as error:
         raise ModelError(f"no model can be written to {url}: {error}") from error
-    if held and MANIFEST not in held:
+    if not free:
         raise ModelError(f"{url} holds something that is no model; name an empty folder")
 
 
@@ -66,21 +62,9 @@ def load(url: str, catalog: Catalog) -> TreesPredictor:
         files, folder = fsspec.url_to_fs(url)
         manifest = files.cat_file(f"{folder}/{MANIFEST}")
         trees = files.cat_file(f"{folder}/{TREES}")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise ModelError(f"{url} holds no model: {error}") from error
     return _read(url, manifest, trees, catalog)
-
-
-def starter(kind: Kind, catalog: Catalog) -> TreesPredictor | None:
-    """The model of this kind that comes in the package, None where there is none.
-
-    Raises ModelError where it is damaged or the catalogue has changed what its columns mean.
-    """
-    folder = resources.files("forewarn") / "models" / kind
-    if not (folder / MANIFEST).is_file():
-        return None
-    manifest, trees = ((folder / name).read_bytes() for name in (MANIFEST, TREES))
-    return _read(f"the shipped model for {kind}", manifest, trees, catalog)
 
 
 def sealed(card: Card, booster: xgboost.Booster) -> Card:

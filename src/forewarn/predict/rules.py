@@ -18,6 +18,7 @@ from forewarn.domain.inventory import Kind
 from forewarn.domain.risk import HORIZONS, FailureForecast, Reason
 from forewarn.features.catalog import CATALOG
 from forewarn.predict.base import Curves
+from forewarn.predict.explain import window_in_words
 from forewarn.predict.rule_table import ACT, BASES, ODDS_FACTOR, SIGNS, TELLING, Comparison, Grade, Sign
 
 Floats = NDArray[np.float64]
@@ -118,9 +119,7 @@ class RulePredictor:
 
 def _text(feature: Feature) -> str:
     """The catalogue's words for a feature, its window filled in."""
-    hours = feature.window.total_seconds() / 3600.0
-    window = f"{hours / 24:g} d" if hours >= 24 else f"{hours:g} h"
-    return feature.text.format(value="{value}", window=window)
+    return feature.text.format(value="{value}", window=window_in_words(feature.window))
 
 
 def _even(probability_of_month: float, times_s: Floats) -> Floats:

@@ -25,7 +25,7 @@ from forewarn.domain.inventory import Kind
 from forewarn.domain.risk import HORIZONS
 from forewarn.errors import ConfigurationError, FrameError
 from forewarn.features import labels
-from forewarn.features.labels import Outcomes, Split
+from forewarn.features.labels import Split
 from forewarn.predict import hazard, registry
 from forewarn.predict.calibrate import calibrate, threshold
 from forewarn.predict.history import History, HistorySettings, Progress
@@ -35,10 +35,9 @@ from forewarn.store.recordings import Recording
 # Which columns a model of each kind learns from, as patterns of names. For drives: the counters, their change in a form
 # that sees a jump at once (windows of a week and more end at the last full day), and how the model's peers fare. Ages,
 # counts of changes and ranks are left out: they added nothing on later time, and a rank among three drives means
-# something else than one among thousands. Power-on hours are those as of now, not those of the last change. High-fly
-# writes only ever grow, so how many peers have some tells how old the fleet is: that drifts and took calibration along.
+# something else than one among thousands. Power-on hours are those as of now, not those of the last change.
 LEARNED = {Kind.DISK: ("*_last", "*_rise_*", "*_grown_*", "*_peer_share_*", "power_on_hours")}
-LEFT_OUT = {Kind.DISK: ("smart_9_last", "smart_189_peer_share_*")}
+LEFT_OUT = {Kind.DISK: ("smart_9_last",)}
 # A row that knows none of these tells too little.
 TELLING = {Kind.DISK: tuple(f"smart_{number}_last" for number in (5, 187, 188, 196, 197, 198))}
 
@@ -142,13 +141,14 @@ def train(
         narrow = catalog.narrowed(kind, card.columns)
         times = tuple(labels.asked_times(recording.start, split.until))
         weeks = [week for frame in history.frames(times, narrow, progress) for week in _weeks(frame, card.columns)]
-    if not weeks:
-        raise FrameError(
-            f"no part lives in {path} on a Monday before {split.until:%Y-%m-%d}: there is nothing to learn"
-        )
     early = [week for week in weeks if week.time < split.fit_until]
-    trial = _fit(early, recording.lifetimes, split.fit_until + settings.embargo, card, settings, progress)
     late = [week for week in weeks if week.time >= split.calibrate_since]
+    if not early:
+        raise FrameError(f"no part lives in {path} on a Monday before {split.fit_until:%Y-%m-%d}: nothing to fit on")
+    if not late:
+        since = f"{split.calibrate_since:%Y-%m-%d}"
+        raise FrameError(f"no part lives in {path} on a Monday from {since} on: nothing to calibrate on")
+    trial = _fit(early, recording.lifetimes, split.fit_until + settings.embargo, card, settings, progress)
     calibrated = _calibrated(trial, late, recording.lifetimes)
     final = _fit(weeks, recording.lifetimes, split.outcomes_until, calibrated.card, settings, progress)
     return TreesPredictor(final.booster, registry.sealed(final.card, final.booster), catalog)
@@ -289,10 +289,12 @@ def _calibrated(trial: _Fit, weeks: Sequence[_Week], lifetimes: pa.Table) -> _Fi
     """The fit with the calibration and thresholds that rows later than its own lead to."""
     card = trial.card
     raw = np.concatenate([raw_curves(trial.booster, card, week.values) for week in weeks])
-    became = [labels.outcomes(week.rows, lifetimes, card.outcomes_until).failed_after_s for week in weeks]
-    outcomes = Outcomes(np.concatenate(became), np.empty(0))
+    became = [labels.outcomes(week.rows, lifetimes, card.outcomes_until) for week in weeks]
     part = numbered(chunk for week in weeks for chunk in week.rows.column("component").chunks)
-    maps = tuple(calibrate(raw[:, i], outcomes.within(edge), part) for i, edge in enumerate(hazard.EDGES))
+    maps = tuple(
+        calibrate(raw[:, i], np.concatenate([one.within(edge) for one in became]), part)
+        for i, edge in enumerate(hazard.EDGES)
+    )
     risks = hazard.curve(np.stack([one.apply(raw[:, i]) for i, one in enumerate(maps)], axis=1))
     rate, rows = card.alarms_per_1000_weeks, float(len(part))
     thresholds = tuple(threshold(risks[:, i], part, rate, rows) for i in range(len(HORIZONS)))
