@@ -123,6 +123,30 @@ def test_whoever_was_away_too_long_loads_anew(since: str) -> None:
     assert played(play()) == ["reset"]
 
 
+def test_a_page_that_is_newer_than_the_last_look_does_not_load_anew() -> None:
+    async def play() -> list[str]:
+        shelf = Shelf(SMALL)
+        wave = broadcaster(shelf)
+        await wave.look()
+        shelf.snapshot = later(SMALL)
+        return await drained(await wave.welcome(version(later(SMALL))))
+
+    assert played(play()) == []
+
+
+def test_two_looks_at_once_tell_a_change_once() -> None:
+    async def play() -> list[str]:
+        shelf = Shelf(SMALL)
+        wave = broadcaster(shelf)
+        await wave.look()
+        client = wave.join(version(SMALL))
+        shelf.snapshot = later(SMALL)
+        await asyncio.gather(wave.look(), wave.look())
+        return await drained(client)
+
+    assert played(play()) == ["cycle"]
+
+
 def test_whoever_is_up_to_date_hears_nothing() -> None:
     async def play() -> list[str]:
         wave = broadcaster(Shelf(SMALL))

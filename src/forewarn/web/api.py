@@ -273,7 +273,7 @@ async def events(
 ) -> Response:
     """Changes as server-sent events. `since` (or Last-Event-ID) is the version that the client shows."""
     here = context_of(request)
-    client = here.broadcaster.join(last_event_id or since)
+    client = await here.broadcaster.welcome(last_event_id or since)
     return EventStream(here.broadcaster, client, here.settings.keep_alive_s)
 
 

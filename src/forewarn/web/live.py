@@ -68,6 +68,7 @@ class Broadcaster:
         self._fleet: Fleet | None = None
         self._past: deque[tuple[str, tuple[bytes, ...]]] = deque(maxlen=settings.replay_max)
         self._end = asyncio.Event()
+        self._looking = asyncio.Lock()  # two looks at once would tell the same change twice
         self._loop: asyncio.AbstractEventLoop | None = None
         self.dropped = 0
         self.refused = 0
@@ -88,6 +89,10 @@ class Broadcaster:
 
     async def look(self) -> None:
         """Look once, and tell every client what is new."""
+        async with self._looking:
+            await self._look()
+
+    async def _look(self) -> None:
         try:
             fleet = await run_sync(self._latest.fleet)
         except ForewarnError as error:
@@ -108,6 +113,11 @@ class Broadcaster:
             if client.dropped.is_set():
                 self.dropped += 1
                 self._clients.discard(client)
+
+    async def welcome(self, since: str) -> Client:
+        """`join`, after a look: a page that shows a newer snapshot than the last look saw needs no new start."""
+        await self.look()
+        return self.join(since)
 
     def join(self, since: str) -> Client:
         """Open a stream for one client that knows the version `since`. Raises TooManyClients."""
