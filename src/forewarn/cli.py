@@ -30,6 +30,8 @@ app = typer.Typer(
 config_app = typer.Typer(help="The settings: a sample file, and a check of one.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 
+DEMO_FOLDER = "forewarn-demo-"  # how the names of folders begin in which demonstrations keep their files
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", envvar="FOREWARN_CONFIG", help="The configuration, a TOML file.")
@@ -110,7 +112,7 @@ def demo(
         site = replace(site, web=replace(site.web, port=port))
     say = (lambda text: typer.echo(text, err=True)) if as_json else typer.echo
     stopping = nullcontext(RealClock()) if once else _until_signal()  # without waiting, a signal just ends it
-    with tempfile.TemporaryDirectory(prefix="forewarn-demo-") as name, stopping as clock:
+    with tempfile.TemporaryDirectory(prefix=DEMO_FOLDER) as name, stopping as clock:
         folder = Path(name)
         report = assembly.run_once(folder, settings, site) if once else assembly.run(folder, clock, settings, site, say)
     if as_json:
@@ -125,13 +127,16 @@ def demo(
 
 @app.command()
 def plan(
-    snapshot: Annotated[Path, typer.Option(help="A decision as the loop leaves it: `decision.json` of its folder.")],
+    snapshot: Annotated[
+        Path | None,
+        typer.Option(help="A decision as the loop leaves it, `decision.json` of its folder; else a running demo's."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show what is done now and why, and every option that was rejected; exit code 2 if moves are proposed."""
     from forewarn.assemble import decisions
 
-    made = decisions.decide(snapshot)
+    made = decisions.decide(snapshot or decisions.newest(Path(tempfile.gettempdir()), DEMO_FOLDER))
     typer.echo(decisions.as_json(made) if as_json else decisions.as_text(made))
     raise typer.Exit(2 if made.moves else 0)
 

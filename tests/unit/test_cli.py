@@ -1,6 +1,8 @@
 """The command line prints what was asked for, or one clear sentence."""
 
 import json
+import os
+import tempfile
 import threading
 import urllib.request
 from datetime import UTC, datetime
@@ -53,6 +55,20 @@ def test_a_plan_as_json_holds_moves_and_rejected_options(tmp_path: Path) -> None
 
 def test_a_plan_without_moves_ends_with_0(tmp_path: Path) -> None:
     assert RUN.invoke(cli.app, ["plan", "--snapshot", str(decision(tmp_path, 0.001))]).exit_code == 0
+
+
+def test_without_a_name_the_plan_is_that_of_the_demonstration_which_wrote_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(RecordingError, match="no demonstration is running here: name a decision with --snapshot"):
+        RUN.invoke(cli.app, ["plan"], catch_exceptions=False)
+    for name, probability in (("old", 0.5), ("new", 0.001)):
+        folder = tmp_path / f"{cli.DEMO_FOLDER}{name}"
+        folder.mkdir()
+        decision(folder, probability)
+    os.utime(tmp_path / f"{cli.DEMO_FOLDER}old" / decisions.FILE, (1.0, 1.0))
+    assert RUN.invoke(cli.app, ["plan"]).exit_code == 0
 
 
 def test_a_file_that_is_no_decision_is_named_with_the_place(tmp_path: Path) -> None:

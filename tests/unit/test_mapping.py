@@ -175,3 +175,38 @@ def test_a_recorded_scrape_of_node_exporter_is_mapped_to_the_values_that_it_show
     )
     assert found["cpu:host01/cpu", "cpu_busy_seconds"] == pytest.approx(busy)
     assert set(batch.devices.column("host").to_pylist()) == {"host01"}
+
+
+def test_an_nvme_drive_and_its_namespaces_are_one_part() -> None:
+    info = Sample("node_disk_info", {"device": "nvme0n1", "serial": "PHL1", "model": "P4510"}, 1.0)
+    reads = [Sample("node_disk_reads_completed_total", {"device": f"nvme0n{n}"}, 10.0 * n) for n in (1, 2)]
+    wear = Sample("smartctl_device_percentage_used", {"device": "nvme0"}, 3.0)
+    batch = Mapper().map("h", [drive("nvme0", "PHL1"), info, *reads, wear], NOON)
+    assert values(batch) == {("disk:PHL1", "disk_reads"): 30.0, ("disk:PHL1", "nvme_percentage_used"): 3.0}
+    assert [row["device"] for row in batch.devices.to_pylist()] == ["nvme0"]
+
+
+@pytest.mark.parametrize(
+    ("number", "raw", "meant"), [(188, 0x1_0001_0002, 2.0), (9, 0x2A_0000_3039, 12345.0), (5, 70_000.0, 70_000.0)]
+)
+def test_of_packed_raw_values_the_count_is_taken(number: int, raw: float, meant: float) -> None:
+    scrape = [drive("sda", "ZA1"), attribute("sda", number, float(raw))]
+    assert values(Mapper().map("h", scrape, NOON)) == {("disk:ZA1", f"smart_{number}"): meant}
+
+
+@pytest.mark.parametrize(("label", "found"), [("+12V", True), ("P12V_AUX", True), ("-12V", False), ("3VSB", False)])
+def test_the_rail_of_12_volts_is_found_by_its_sensors_label_wherever_that_stands(label: str, found: bool) -> None:
+    at = {"chip": "platform_nct6775_656", "sensor": "in4"}
+    volts, named = Sample("node_hwmon_in_volts", at, 12.1), Sample("node_hwmon_sensor_label", {**at, "label": label}, 1)
+    for scrape in ([volts, named], [named, volts]):
+        mapper = Mapper()
+        assert (("power:h/power", "board_volts") in values(mapper.map("h", scrape, NOON))) is found
+        assert mapper.unmapped["node_hwmon_sensor_label"] == 0
+
+
+def test_a_sensor_that_gets_its_label_later_is_looked_up_anew() -> None:
+    at = {"chip": "platform_nct6775_656", "sensor": "in4"}
+    volts, mapper = Sample("node_hwmon_in_volts", at, 12.1), Mapper()
+    assert values(mapper.map("h", [volts], NOON)) == {}
+    mapper.map("h", [Sample("node_hwmon_sensor_label", {**at, "label": "+12V"}, 1.0)], NOON)
+    assert values(mapper.map("h", [volts], NOON)) == {("power:h/power", "board_volts"): 12.1}

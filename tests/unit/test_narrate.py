@@ -5,7 +5,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from forewarn.decide.narrate import cycle_sentence, horizon_name, host_lines, in_words, ladder_lines, outcome_line
+from forewarn.decide.narrate import (
+    cycle_sentence,
+    horizon_name,
+    host_lines,
+    in_words,
+    ladder_lines,
+    moved_away,
+    outcome_line,
+)
 from forewarn.domain.inventory import Cluster, Criticality, Host, HostState, Kind, VirtualMachine
 from forewarn.domain.plan import PROACTIVE_FAILURE_AVOIDANCE, Move, MoveState, Outcome, Plan
 from forewarn.domain.risk import FailureForecast, Reason
@@ -47,6 +55,8 @@ def test_a_part_without_a_forecast_says_nothing() -> None:
 
 
 def test_a_forecast_without_a_raising_reason_has_no_bracket() -> None:
+    faint = replace(FORECAST, reasons=(), probabilities=(1e-6,) * 6)
+    assert in_words(faint, WEEK) == "disk ZA1 fails within 7 d with p<0.0005"
     assert in_words(replace(FORECAST, reasons=()), WEEK) == "disk ZA1 fails within 7 d with p=0.41"
 
 
@@ -77,8 +87,20 @@ def test_only_moves_that_succeeded_count_as_moved_away() -> None:
     assert line.text == "host03 failed: no VM was on it; nothing had been moved away"
 
 
+def test_a_vm_that_came_back_and_one_that_moved_twice_are_counted_by_their_last_move() -> None:
+    back = replace(MOVE, source=MOVE.target, target=MOVE.source)
+    later = NOW + timedelta(minutes=5)
+    moved = Outcome(MOVE, MoveState.SUCCEEDED, NOW)
+    for outcomes in (
+        [moved, Outcome(back, MoveState.SUCCEEDED, later)],
+        [Outcome(back, MoveState.SUCCEEDED, later), moved],
+    ):
+        assert moved_away(MOVE.source, outcomes) == ()
+    assert moved_away(MOVE.source, [moved, Outcome(MOVE, MoveState.SUCCEEDED, later)]) == (MOVE,)
+
+
 def test_more_than_five_names_are_cut() -> None:
-    moved = [Outcome(replace(MOVE, vm_name=f"web-{n}"), MoveState.SUCCEEDED, NOW) for n in range(6)]
+    moved = [Outcome(replace(MOVE, vm=f"v{n}", vm_name=f"web-{n}"), MoveState.SUCCEEDED, NOW) for n in range(6)]
     (line,) = host_lines(CLUSTER, with_state(HostState.DOWN), moved)
     assert line.text.endswith("6 VMs had been moved away before (web-0, web-1, web-2, web-3, web-4, ...)")
 

@@ -40,6 +40,9 @@ def test_hosts_and_parts_are_those_that_telemetry_shows() -> None:
     assert [(found.id, found.kind, found.host, found.model) for found in cluster.components] == [
         ("cpu:cpu", Kind.CPU, "h1", ""),
         ("disk:sdb", Kind.DISK, "h1", "M"),
+        ("memory:h1/memory", Kind.MEMORY, "h1", ""),
+        ("network:h1/network", Kind.NETWORK, "h1", ""),
+        ("power:h1/power", Kind.POWER, "h1", ""),
     ]
     assert cluster.hosts == (Host("h1", can_receive=False, driver="none"),)
     assert cluster.vms == ()
@@ -50,7 +53,16 @@ def test_a_part_that_moved_is_where_it_was_seen_last() -> None:
     forwards = watched.driver.inventory().components
     watched.rows.reverse()
     assert watched.driver.inventory().components == forwards
-    assert [part.host for part in forwards] == ["new"]
+    assert {part.host for part in forwards} == {"new"}
+
+
+def test_a_kind_that_nothing_tells_of_is_there_until_a_part_of_it_is_shown() -> None:
+    watched = Watched(row("cpu:cpu", "cpu"))
+    assert "memory:h1/memory" in watched.driver.inventory().component_by_id
+    watched.rows.append(row("memory:h1/DIMM_A1", "memory"))
+    assert {part.id for part in watched.driver.inventory().components if part.kind is Kind.MEMORY} == {
+        "memory:h1/DIMM_A1"
+    }
 
 
 def test_a_silent_host_is_unknown_and_in_the_end_forgotten() -> None:

@@ -1,6 +1,7 @@
 """A small fleet is learned from, judged and asked: through the same store and catalogue that serve."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,11 @@ DAYS = 420
 SETTINGS = TrainingSettings(trees=20, keep=1.0, leaf_weight=1.0, calibrate_days=90)
 
 
-def fleet(path: Path, drives: int = 240) -> Path:
-    """Drives of which every third reallocates sectors three weeks before it fails; one in twelve fails in silence."""
+def fleet(path: Path, drives: int = 240, rare: int = 0) -> Path:
+    """Drives of which every third reallocates sectors three weeks before it fails; one in twelve fails in silence.
+
+    Beside them `rare` drives of another model, none of which lives long.
+    """
     random = np.random.default_rng(3)
     found: list[dict[str, Any]] = []
     for number in range(drives):
@@ -35,6 +39,9 @@ def fleet(path: Path, drives: int = 240) -> Path:
             last = place == len(turns) - 1
             stop = end if last else turns[place + 1][0]
             found.append(interval(f"S{number:03}", begin, stop, sectors, failed=last and end < DAYS))
+    for number in range(rare):
+        short = interval(f"R{number:03}", number * 20.0, number * 20.0 + 40.0, 0.0, failed=True)
+        found.append({**short, "model": "M2"})
     pq.write_table(pa.Table.from_pylist(found), path)
     return path
 
@@ -98,10 +105,21 @@ def test_nothing_is_learned_from_what_comes_after_the_outcomes_allowed(tmp_path:
     assert again.card == model.card
 
 
+def test_a_drive_without_peers_is_not_taken_for_one_of_a_model_that_is_rare(tmp_path: Path) -> None:
+    path, until = fleet(tmp_path / "drives.parquet", drives=320, rare=15), START + timedelta(days=330)
+    odds = []
+    for share in (0.0, 0.5):
+        made = training.train(path, Kind.DISK, CATALOG, silent, until, replace(SETTINGS, small_share=share))
+        alone = {name: 0.0 for name in made.card.columns if "_peer_share_" not in name} | {"power_on_hours": 2000.0}
+        (forecast,) = made.forecast(asked(made, **alone))
+        odds.append(forecast.probabilities[-1] / (1.0 - forecast.probabilities[-1]))
+    assert odds[1] < 0.25 * odds[0]
+
+
 def test_a_forecast_names_its_three_weightiest_features_in_words(model: TreesPredictor) -> None:
     quiet = dict.fromkeys(model.card.columns, 0.0) | {"power_on_hours": 5000.0}
-    frame = asked(model, **quiet | {"smart_5_last": 400.0, "smart_5_grown_7d": 360.0, "smart_5_grown_30d": 400.0})
-    (forecast,) = model.forecast(frame)
+    rows = asked(model, **quiet | {"smart_5_last": 400.0, "smart_5_grown_7d": 360.0, "smart_5_grown_30d": 400.0})
+    (forecast,) = model.forecast(rows)
     (calm,) = model.forecast(asked(model, **quiet))
     assert forecast.probabilities[-1] > calm.probabilities[-1]
     assert len(forecast.reasons) == 3
@@ -120,9 +138,9 @@ def test_a_model_comes_back_from_its_folder_as_it_was(model: TreesPredictor, tmp
     registry.save(model, str(tmp_path / "m"))
     registry.save(model, str(tmp_path / "m"))
     read = registry.load(str(tmp_path / "m"), CATALOG)
-    frame = asked(model, smart_5_last=40.0)
+    rows = asked(model, smart_5_last=40.0)
     assert read.card == model.card
-    assert read.forecast(frame) == model.forecast(frame)
+    assert read.forecast(rows) == model.forecast(rows)
 
 
 def test_a_damaged_or_foreign_model_is_refused(model: TreesPredictor, tmp_path: Path) -> None:

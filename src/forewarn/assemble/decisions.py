@@ -1,5 +1,6 @@
 """Decides again what a loop decided, from the file that it left, and puts the plan into words."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -8,7 +9,22 @@ from forewarn.decide.decision import Decision
 from forewarn.domain.plan import Plan
 from forewarn.errors import RecordingError
 
+FILE = "decision.json"
 _PLAN = TypeAdapter(Plan)
+
+
+def newest(folder: Path, prefix: str) -> Path:
+    """The decision written last in the subfolders of `folder` whose names begin with `prefix`.
+
+    Raises RecordingError where there is none.
+    """
+    found: dict[Path, float] = {}
+    for path in folder.glob(f"{prefix}*/{FILE}"):
+        with suppress(FileNotFoundError):  # its demonstration has just ended
+            found[path] = path.stat().st_mtime
+    if not found:
+        raise RecordingError(f"no demonstration is running here: name a decision with --snapshot FOLDER/{FILE}")
+    return max(found, key=lambda path: found[path])
 
 
 def decide(path: Path) -> Plan:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from forewarn.assemble.site import Site, SiteSettings
+from forewarn.assemble.site import Site, SiteSettings, sources_sentence
 from forewarn.clock import Clock, RealClock, SimulatedClock
 from forewarn.collect import agent
 from forewarn.control import Control, Mode
@@ -111,9 +111,10 @@ class _Demo:
         self._history_days = settings.history_days
         observed = ObservedDriver(self._own_devices, clock)
         self.control: Control = self.site.control(JoinedDriver([self.simulation.driver, observed]))
+        lines = [sources_sentence(self.site.forecaster)]
         if settings.moves:
-            text = "mode 'automatic' by override, for the simulated hosts only: demonstration"
-            self.site.memory.log.append([LogLine(clock.now(), Severity.NOTICE, text)])
+            lines.append("mode 'automatic' by override, for the simulated hosts only: demonstration")
+        self.site.memory.log.append(LogLine(clock.now(), Severity.NOTICE, text) for text in lines)
 
     def fill_history(self) -> None:
         for batch in self.simulation.world.history(self._history_days):

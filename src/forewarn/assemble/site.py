@@ -3,7 +3,7 @@
 What it gets from outside is the driver, the clock and the folder in which everything is kept.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,15 +13,19 @@ import pyarrow as pa
 from forewarn.act.executor import Executor
 from forewarn.act.guards import Guards, GuardSettings
 from forewarn.act.journal import Journal, JournalSettings
+from forewarn.assemble.decisions import FILE as DECISION_FILE
 from forewarn.clock import Clock
 from forewarn.control import Control, ControlSettings, Memory, Mode
 from forewarn.decide.policy import PolicySettings, with_default_thresholds
-from forewarn.domain.inventory import COMPONENT_KINDS
+from forewarn.domain.inventory import COMPONENT_KINDS, Kind
 from forewarn.domain.situation import LogLine, Severity
 from forewarn.domain.telemetry import Sample
 from forewarn.drivers.base import Driver
+from forewarn.errors import ModelError
 from forewarn.features.catalog import CATALOG
-from forewarn.predict.base import Forecaster
+from forewarn.predict import registry
+from forewarn.predict.base import Forecaster, Predictor
+from forewarn.predict.joint import JointPredictor
 from forewarn.predict.rules import RulePredictor
 from forewarn.state.database import Database, DatabaseSettings
 from forewarn.state.events import FailureEvents
@@ -46,26 +50,68 @@ class StateSettings:
 
 
 @dataclass(frozen=True)
+class PredictSettings:
+    """What forecasts."""
+
+    models: Mapping[str, str] = field(default_factory=dict)
+    """Per component kind the folder or URL of a model that `forewarn train` wrote, or "rules"; a kind not named takes
+    the model that comes with Forewarn, and rules where there is none."""
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.models) - set(COMPONENT_KINDS)):
+            raise ValueError(f"models names {unknown[0]}; known are: {', '.join(COMPONENT_KINDS)}")
+
+
+@dataclass(frozen=True)
 class SiteSettings:
     """The whole configuration of a controller."""
 
     store: DuckDBSettings = field(default_factory=DuckDBSettings)
     state: StateSettings = field(default_factory=StateSettings)
+    predict: PredictSettings = field(default_factory=PredictSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     guards: GuardSettings = field(default_factory=GuardSettings)
     control: ControlSettings = field(default_factory=ControlSettings)
     web: WebSettings = field(default_factory=WebSettings)
 
 
-def build_forecaster() -> Forecaster:
-    """The rules for every kind of component."""
-    return Forecaster({kind: (RulePredictor(kind),) for kind in COMPONENT_KINDS})
+def build_forecaster(settings: PredictSettings | None = None) -> Forecaster:
+    """For each kind the model that is named, else the one that comes in the package; where there is none, the rules.
+
+    Where a model says unknown, the rules of its kind are asked. Raises ModelError for a model that cannot be used.
+    """
+    settings = settings or PredictSettings()
+    return Forecaster({kind: tuple(_predictors(kind, settings)) for kind in COMPONENT_KINDS})
+
+
+def _predictors(kind: Kind, settings: PredictSettings) -> Iterator[Predictor]:
+    url = settings.models.get(kind)
+    if url != RulePredictor.name:
+        model = registry.load(url, CATALOG) if url else registry.starter(kind, CATALOG)
+        if model and model.kind != kind:
+            raise ModelError(f"predict.models.{kind}: {url} is a model of kind {model.kind}")
+        if model:
+            yield JointPredictor(model, CATALOG)
+    yield RulePredictor(kind)
+
+
+def sources_sentence(forecaster: Forecaster) -> str:
+    """Who forecasts what, and what it learned from."""
+    by_source: dict[tuple[str, str], list[str]] = {}
+    for kind, source in forecaster.sources().items():
+        by_source.setdefault(source, []).append(str(kind))
+    said = []
+    for (name, learned_from), kinds in sorted(by_source.items(), key=lambda found: found[1]):
+        learned = f", learned from {learned_from}" if learned_from != name else ""
+        said.append(f"{', '.join(kinds)} by {name}{learned}")
+    return f"Forecasts: {'; '.join(said)}."
 
 
 class Site:
     """One controller with all that it owns. `close` leaves everything on disk as the next start wants it."""
 
     def __init__(self, folder: Path, clock: Clock, settings: SiteSettings) -> None:
+        self.forecaster = build_forecaster(settings.predict)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.clock, self.settings = folder, clock, settings
         self.store = DuckDBStore(folder / "telemetry.duckdb", settings.store)
@@ -77,19 +123,26 @@ class Site:
             Requests(self.database, settings.state.requests),
             LogLines(self.database, folder / "log.jsonl", settings.state.log),
             SnapshotFile(folder / "snapshot.json"),
-            folder / "decision.json",
+            folder / DECISION_FILE,
         )
         self._mapper = Mapper()
         self._log(self.store.notices, Severity.WARNING)
 
     def control(self, driver: Driver) -> Control:
         """The control loop over `driver`; in mode `observe` it is handed nothing that could move a VM."""
-        forecaster = build_forecaster()
-        policy = with_default_thresholds(self.settings.policy, forecaster.thresholds(self.settings.policy.horizon))
+        policy = with_default_thresholds(self.settings.policy, self.forecaster.thresholds(self.settings.policy.horizon))
         acts = self.settings.control.mode is Mode.AUTOMATIC
         executor = self._executor(driver) if acts else None
         return Control(
-            driver, self.store, CATALOG, forecaster, policy, self.memory, executor, self.clock, self.settings.control
+            driver,
+            self.store,
+            CATALOG,
+            self.forecaster,
+            policy,
+            self.memory,
+            executor,
+            self.clock,
+            self.settings.control,
         )
 
     def take(self, shown: Mapping[str, Iterable[Sample]], now: datetime) -> None:

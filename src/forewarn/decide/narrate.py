@@ -11,6 +11,7 @@ from forewarn.domain.plan import Move, MoveState, Outcome, Plan
 from forewarn.domain.risk import HORIZON_NAMES, HORIZONS, FailureForecast
 from forewarn.domain.situation import LadderStep, LogLine, Rung, Severity, Situation
 
+_TINY = 0.0005  # a probability below it is said to be below it
 _RUNG_SEVERITY = {Rung.CLEAR: Severity.INFO, Rung.WATCH: Severity.NOTICE, Rung.MOVE: Severity.WARNING}
 _MOVE_SEVERITY = {
     MoveState.FAILED: Severity.WARNING,
@@ -55,7 +56,8 @@ def in_words(forecast: FailureForecast, horizon: timedelta) -> str:
         return f"{name} is unknown: {forecast.unknown_because}"
     raising = [reason.text for reason in forecast.reasons if reason.contribution > 0][:1]
     because = f" ({raising[0]})" if raising else ""
-    return f"{name} fails within {horizon_name(horizon)} with p={probability:.2f}{because}"
+    likely = f"p={probability:.2g}" if probability >= _TINY else f"p<{_TINY:g}"
+    return f"{name} fails within {horizon_name(horizon)} with {likely}{because}"
 
 
 def part_name(component: str) -> str:
@@ -93,8 +95,13 @@ def host_lines(before: Cluster | None, after: Cluster, recent: Iterable[Outcome]
 
 
 def moved_away(host: str, recent: Iterable[Outcome]) -> tuple[Move, ...]:
-    """The moves off `host` that succeeded, in the order given."""
-    return tuple(o.move for o in recent if o.move.source == host and o.state == MoveState.SUCCEEDED)
+    """The moves off `host` that succeeded and were the last of their VM: one that came back was not moved away."""
+    last: dict[str, Outcome] = {}
+    for outcome in recent:
+        if outcome.state == MoveState.SUCCEEDED:
+            known = last.get(outcome.move.vm)
+            last[outcome.move.vm] = outcome if known is None or outcome.time >= known.time else known
+    return tuple(outcome.move for outcome in last.values() if outcome.move.source == host)
 
 
 def _failure_sentence(host: str, on_it: Sequence[VirtualMachine], away: Sequence[Move]) -> str:

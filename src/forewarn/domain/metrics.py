@@ -4,6 +4,7 @@ Names are those of node_exporter (`node_*`), smartctl_exporter (`smartctl_*`) an
 quantity is one line here; whatever emits it (an agent, a Prometheus, the simulator) needs to know nothing else.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from forewarn.domain.inventory import Kind
@@ -19,11 +20,15 @@ class Identity:
     device_label: str
     serial_label: str
     model_label: str = ""
+    device_pattern: str = ""  # as of a Metric
 
+
+# smartctl speaks of the NVMe drive (nvme0), the kernel of its namespaces (nvme0n1): one part.
+DISK = r"(nvme\d+(?=n\d+$)|.+)"
 
 IDENTITIES: tuple[Identity, ...] = (
-    Identity(Kind.DISK, "smartctl_device", "device", "serial_number", "model_name"),
-    Identity(Kind.DISK, "node_disk_info", "device", "serial", "model"),
+    Identity(Kind.DISK, "smartctl_device", "device", "serial_number", "model_name", DISK),
+    Identity(Kind.DISK, "node_disk_info", "device", "serial", "model", DISK),
     Identity(Kind.NETWORK, "node_network_info", "device", "address"),
 )
 
@@ -42,6 +47,10 @@ SMART_ATTRIBUTES: tuple[tuple[int, str], ...] = (
     (199, "interface CRC errors"),
 )
 
+# Raw values in which makers pack more than the count: these many low bits are the count. Seagate puts two further
+# counters above the timeouts, some makers put minutes above the hours.
+SMART_LOW_BITS: Mapping[int, int] = {9: 32, 188: 16}
+
 
 def _smart(attribute: int, help_text: str) -> Metric:
     where = (("attribute_id", str(attribute)), ("attribute_value_type", "raw"))
@@ -52,13 +61,26 @@ def _smart(attribute: int, help_text: str) -> Metric:
         help_text,
         where=where,
         device_label="device",
+        device_pattern=DISK,
         counter=attribute not in (197, 198),
         hold_s=7200.0,
+        low_bits=SMART_LOW_BITS.get(attribute, 0),
     )
 
 
 def _disk(key: str, name: str, help_text: str, unit: str = "", *, counter: bool = False) -> Metric:
-    return Metric(key, Kind.DISK, name, help_text, unit, device_label="device", counter=counter)
+    combine = Combine.SUM if counter else Combine.MAX
+    return Metric(
+        key,
+        Kind.DISK,
+        name,
+        help_text,
+        unit,
+        device_label="device",
+        device_pattern=DISK,
+        counter=counter,
+        combine=combine,
+    )
 
 
 def _nic(key: str, name: str, help_text: str, unit: str = "", *, counter: bool = True) -> Metric:
@@ -185,6 +207,7 @@ DISK_METRICS = (
         "celsius",
         where=(("temperature_type", "current"),),
         device_label="device",
+        device_pattern=DISK,
     ),
     _disk("disk_capacity", "smartctl_device_capacity_bytes", "capacity of the drive", "bytes"),
     _disk("disk_power_on_seconds", "smartctl_device_power_on_seconds", "time that the drive has been on", "seconds"),
@@ -245,7 +268,7 @@ POWER_METRICS = (
         "node_hwmon_in_volts",
         "12 V rail of the board",
         "volts",
-        where=(("sensor", ".*12v.*"),),
+        where=(("label", "(?i)(?!.*-12).*12 ?v.*"),),
     ),
     Metric(
         "package_joules",

@@ -37,7 +37,8 @@ class Metric:
 
     `where` holds label names and regular expressions that must match whole values. `device_label` names the label that
     tells devices of one host apart; empty means one device per host, called as its kind. `device_pattern`, where set,
-    must match the label's start, and its first group is the device (`(PSU\d+)` finds PSU1 in `PSU1 Vout`).
+    must match the label's start, and its first group is the device (`(PSU\d+)` finds PSU1 in `PSU1 Vout`). A hwmon
+    series also has the label `label`, as `node_hwmon_sensor_label` gives it for the sensor.
     """
 
     key: str
@@ -51,3 +52,4 @@ class Metric:
     counter: bool = False
     combine: Combine = Combine.MAX
     hold_s: float = 3600.0  # how long a value is taken to stand when no newer sample comes
+    low_bits: int = 0  # of a packed raw value, the low bits that are meant; 0 for all

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from forewarn.clock import Clock
-from forewarn.domain.inventory import COMPONENT_KINDS, Cluster, Component, Host, HostState, Kind
+from forewarn.domain.inventory import COMPONENT_KINDS, Cluster, Component, Host, HostState, Kind, component_id
 from forewarn.domain.plan import Move, MoveState
 from forewarn.domain.situation import Workload
 from forewarn.drivers.base import MoveProgress
@@ -99,9 +99,22 @@ class ObservedDriver:
 
 
 def _components(rows: list[Mapping[str, Any]]) -> tuple[Component, ...]:
-    """Parts in which no VM's dependence is proven: nothing is known of VMs here."""
-    return tuple(
+    """Parts in which no VM's dependence is proven: nothing is known of VMs here.
+
+    Every host has memory and power, whether or not anything there tells of them: where a kind shows no part, one stands
+    for it, so that its risk is unknown and not merely absent.
+    """
+    shown = [
         Component(row["component"], Kind(row["kind"]), row["host"], row["device"], row["model"] or "")
         for row in rows
         if row["kind"] in COMPONENT_KINDS
-    )
+    ]
+    told = {(part.host, part.kind) for part in shown}
+    hosts = sorted({row["host"] for row in rows})
+    untold = [
+        Component(component_id(kind, host, ""), kind, host, device=str(kind))
+        for host in hosts
+        for kind in COMPONENT_KINDS
+        if (host, kind) not in told
+    ]
+    return tuple(sorted((*shown, *untold), key=lambda part: part.id))

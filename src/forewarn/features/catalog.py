@@ -191,7 +191,7 @@ DISK_FEATURES = (
     *_over(Kind.DISK, "smart_9", Aggregate.AGE, (QUARTER,), "{value} s since power-on hours last changed (SMART 9)"),
     _last(Kind.DISK, "disk_power_on_seconds", "powered on for {value} s"),
     _last(Kind.DISK, "disk_capacity", "{value} bytes of capacity"),
-    _last(Kind.DISK, "smart_status", "the drive's own verdict is {value} (1 is passed)"),
+    _last(Kind.DISK, "smart_status", "the drive's own health check reads {value}, where 1 is passed and 0 failed"),
     _last(Kind.DISK, "disk_temperature", "drive at {value} °C"),
     *_over(Kind.DISK, "disk_temperature", Aggregate.MAX, (DAY,), "drive reached {value} °C within {window}"),
     *_over(Kind.DISK, "disk_temperature", Aggregate.AVG, (WEEK,), "drive at {value} °C on average over {window}"),

@@ -16,7 +16,7 @@ from forewarn.errors import FrameError
 
 _Column = NDArray[np.float64]
 
-PEERS_MIN = 20  # devices of a model from which on their share says more than chance
+PEERS_MIN = 200  # devices of a model from which on one of them in trouble does not speak for all
 
 
 def build(stored: pa.Table, catalog: Catalog, kind: Kind) -> pa.Table:

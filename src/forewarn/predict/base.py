@@ -69,6 +69,10 @@ class Forecaster:
         found = ((kind, self._threshold(predictors, horizon)) for kind, predictors in self._predictors.items())
         return {kind: threshold for kind, threshold in found if threshold is not None}
 
+    def sources(self) -> dict[Kind, tuple[str, str]]:
+        """Who answers first for each kind, and what it learned from."""
+        return {kind: (asked[0].name, asked[0].learned_from) for kind, asked in self._predictors.items() if asked}
+
     def _of_kind(self, kind: Kind, frame: pa.Table) -> Iterator[FailureForecast]:
         """Ask the predictors in turn, each for the rows that are still unknown."""
         forecasts: list[FailureForecast] = []

@@ -1,12 +1,14 @@
 """Calibration: what a model's probabilities meant on later time than it was fitted on, horizon by horizon.
 
-The map from a raw to a calibrated probability is a line in log-odds (Platt's), so it keeps the order of the drives and
-needs few failures. Bins of the calibrated probability say how far that can be trusted: the 80 % interval of the rate of
-failure seen in each. Failures are counted by part, not by row, for weekly rows of one failing drive are no news.
+The map from a raw to a calibrated probability is a parabola in log-odds (Platt's line and one term more), cut off where
+it would fall, so it keeps the order of the drives and needs few failures. Bins of the calibrated probability say how
+far that can be trusted: the 80 % interval of the rate of failure seen in each. Failures are counted by part, not by
+row, for weekly rows of one failing drive are no news.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +17,18 @@ Floats = NDArray[np.float64]
 
 _Z80 = 1.2815515655446004  # the normal distribution's 90 % point: an 80 % interval leaves 10 % on either side
 _TINY = 1e-9
+_FAR = 500.0  # log-odds beyond which exp would overflow
+_SMALL = 1e-7  # a step of a map's terms that is none
+_RISE_MIN = 0.05  # log-odds by which a map must rise per raw log-odds to be believed
+
+_Terms: TypeAlias = tuple[float, float, float]  # bend, slope, intercept
 
 
 @dataclass(frozen=True)
 class Calibration:
     """One horizon's map and its bins. `edges` split calibrated probabilities into `len(edges) + 1` bins."""
 
+    bend: float  # of the square of the log-odds
     slope: float
     intercept: float
     edges: tuple[float, ...]
@@ -29,7 +37,7 @@ class Calibration:
 
     def apply(self, raw: Floats) -> Floats:
         """Calibrated probabilities."""
-        return _probability(self.slope * _log_odds(raw) + self.intercept)
+        return _mapped(_log_odds(raw), (self.bend, self.slope, self.intercept))
 
     def interval(self, calibrated: Floats) -> tuple[Floats, Floats]:
         """The low and high end of each probability's 80 % interval."""
@@ -61,33 +69,62 @@ def calibrate(
     Without any failure, or with nothing else, there is no map to fit: the probabilities stay as they are.
     """
     settings = settings or CalibrationSettings()
-    slope, intercept = 1.0, 0.0
+    terms = (0.0, 1.0, 0.0)
     if 0 < failed.sum() < len(failed):
-        slope, intercept = _line(_log_odds(raw), failed, settings.steps_max)
-    calibrated = _probability(slope * _log_odds(raw) + intercept)
+        terms = _fitted(_log_odds(raw), failed, settings.steps_max)
+    calibrated = _mapped(_log_odds(raw), terms)
     edges = _edges(calibrated, failed, part, settings)
     low, high = _factors(calibrated, failed, part, edges)
-    return Calibration(slope, intercept, tuple(edges.tolist()), low, high)
+    return Calibration(*terms, tuple(edges.tolist()), low, high)
 
 
-def _line(odds: Floats, failed: NDArray[np.bool_], steps_max: int) -> tuple[float, float]:
-    """Slope and intercept of most likelihood, by Newton's method. Failures are drawn in a little, as Platt advises."""
+def _mapped(odds: Floats, terms: _Terms) -> Floats:
+    """Probabilities of log-odds under a map; past the vertex of a parabola all are as likely as at it."""
+    bend, slope, intercept = terms
+    if bend:
+        vertex = -slope / (2.0 * bend)
+        odds = np.minimum(odds, vertex) if bend < 0 else np.maximum(odds, vertex)
+    return _probability(bend * odds * odds + slope * odds + intercept)
+
+
+def _fitted(odds: Floats, failed: NDArray[np.bool_], steps_max: int) -> _Terms:
+    """A parabola if nearly all rows lie where it rises, else a line if that rises, else the level alone."""
+    bend, slope, intercept = _likeliest(odds, failed, 3, steps_max)
+    reach = np.quantile(odds, 0.999 if bend < 0 else 0.001)
+    if 2.0 * bend * reach + slope > _RISE_MIN:
+        return bend, slope, intercept
+    _, slope, intercept = _likeliest(odds, failed, 2, steps_max)
+    # A line that falls would turn the order of the drives around: then only the level is believed.
+    return (0.0, slope, intercept) if slope > _RISE_MIN else (0.0, 1.0, _level(odds, float(failed.sum())))
+
+
+def _likeliest(odds: Floats, failed: NDArray[np.bool_], size: int, steps_max: int) -> _Terms:
+    """Bend, slope and intercept of most likelihood, by Newton's method; with `size` 2 there is no bend.
+
+    Failures are drawn in a little, as Platt advises.
+    """
     failures = float(failed.sum())
     target = np.where(failed, (failures + 1.0) / (failures + 2.0), 1.0 / (len(failed) - failures + 2.0))
-    slope, intercept = 1.0, 0.0
+    powers = np.stack([odds * odds, odds, np.ones_like(odds)][-size:], axis=1)
+    terms = np.array([0.0, 1.0, 0.0][-size:])
     for _ in range(steps_max):
-        probability = _probability(slope * odds + intercept)
-        weight = probability * (1.0 - probability)
-        error = target - probability
-        gradient = np.array([(error * odds).sum(), error.sum()])
-        crossed = (weight * odds).sum()
-        hessian = np.array([[(weight * odds * odds).sum(), crossed], [crossed, weight.sum()]])
-        step = np.linalg.solve(hessian + 1e-9 * np.eye(2), gradient)
-        slope, intercept = slope + float(step[0]), intercept + float(step[1])
-        if np.abs(step).max() < 1e-7:
+        probability = _probability(powers @ terms)
+        gradient = powers.T @ (target - probability)
+        hessian = (powers * (probability * (1.0 - probability))[:, None]).T @ powers
+        step = np.linalg.solve(hessian + 1e-9 * np.eye(size), gradient)
+        now = _loss(powers @ terms, target)
+        while _loss(powers @ (terms + step), target) > now and np.abs(step).max() > _SMALL:
+            step = step / 2.0
+        terms = terms + step
+        if np.abs(step).max() < _SMALL:
             break
-    # A line that falls would turn the order of the drives around: then only the level is believed.
-    return (slope, intercept) if slope > 0.05 else (1.0, _level(odds, failures))
+    bend, slope, intercept = [0.0] * (3 - size) + terms.tolist()
+    return bend, slope, intercept
+
+
+def _loss(odds: Floats, target: Floats) -> float:
+    """-ln of the likelihood of `target` under these log-odds."""
+    return float((np.logaddexp(0.0, odds) - target * odds).sum())
 
 
 def _level(odds: Floats, failures: float) -> float:
@@ -147,7 +184,7 @@ def _log_odds(probability: Floats) -> Floats:
 
 
 def _probability(log_odds: Floats) -> Floats:
-    probability: Floats = 1.0 / (1.0 + np.exp(-log_odds))
+    probability: Floats = 1.0 / (1.0 + np.exp(-np.maximum(log_odds, -_FAR)))
     return probability
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from forewarn.domain.feature import Catalog, DerivedFeature, Feature
+from forewarn.domain.feature import Catalog, DerivedFeature, Feature, Formula
 from forewarn.domain.inventory import Kind
 from forewarn.domain.risk import Reason
 
@@ -47,7 +47,8 @@ class Explainer:
         columns = np.flatnonzero(self._group == group)
         speaks = int(columns[np.argmax(contributions[columns] * (1.0 if weight >= 0 else -1.0))])
         feature, value = self._features[speaks], float(values[speaks])
-        text = f"{self._help[group]} not reported" if np.isnan(value) else in_words(feature, value)
+        known = not np.isnan(values[columns]).all()
+        text = _missing(feature, self._help[group], known) if np.isnan(value) else in_words(feature, value)
         return Reason(feature.name, text, weight)
 
 
@@ -62,6 +63,15 @@ def in_words(feature: Feature | DerivedFeature, value: float) -> str:
     span = window_in_words(feature.window) if isinstance(feature, Feature) else ""
     number = f"{value:,.0f}" if value == round(value) or abs(value) >= 1000 else f"{value:.3g}"
     return feature.text.format(value=number, window=span)
+
+
+def _missing(feature: Feature | DerivedFeature, words: str, known: bool) -> str:
+    """Why a column is missing; `known` where the metric itself is not."""
+    if not known:
+        return f"{words} not reported"
+    if isinstance(feature, DerivedFeature) and feature.formula is Formula.PEER_SHARE:
+        return f"{words}: too few of this model to compare with"
+    return f"{words}: not recorded for long enough"
 
 
 def window_in_words(window: timedelta) -> str:

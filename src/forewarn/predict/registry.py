@@ -8,6 +8,7 @@ import hashlib
 import json
 from dataclasses import asdict, fields, replace
 from datetime import datetime
+from importlib import resources
 from typing import Any
 
 import fsspec
@@ -65,6 +66,18 @@ def load(url: str, catalog: Catalog) -> TreesPredictor:
     except (OSError, ValueError, ImportError) as error:
         raise ModelError(f"{url} holds no model: {error}") from error
     return _read(url, manifest, trees, catalog)
+
+
+def starter(kind: Kind, catalog: Catalog) -> TreesPredictor | None:
+    """The model of this kind that comes in the package, None where there is none.
+
+    Raises ModelError where it is damaged or the catalogue has changed what its columns mean.
+    """
+    folder = resources.files("forewarn") / "models" / kind
+    if not (folder / MANIFEST).is_file():
+        return None
+    manifest, trees = ((folder / name).read_bytes() for name in (MANIFEST, TREES))
+    return _read(f"the shipped model for {kind}", manifest, trees, catalog)
 
 
 def sealed(card: Card, booster: xgboost.Booster) -> Card:
@@ -144,4 +157,5 @@ def _card(name: str, written: dict[str, Any]) -> Card:
 
 def _calibration(written: dict[str, Any]) -> Calibration:
     edges, low, high = (tuple(map(float, written[name])) for name in ("edges", "low", "high"))
-    return Calibration(float(written["slope"]), float(written["intercept"]), edges, low, high)
+    bend, slope, intercept = (float(written[name]) for name in ("bend", "slope", "intercept"))
+    return Calibration(bend, slope, intercept, edges, low, high)

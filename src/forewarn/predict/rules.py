@@ -6,7 +6,8 @@ is read, for all rows of a frame at once.
 """
 
 import math
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -31,6 +32,14 @@ REASONS = 3
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
+@dataclass(frozen=True)
+class Shown:
+    """The signs that rows show: P(failure) from them alone, (rows, 6), and the reasons of each row that shows any."""
+
+    probabilities: Floats
+    reasons: Mapping[int, tuple[Reason, ...]]
+
+
 class RulePredictor:
     """Forecasts parts of one kind by the table of rules.
 
@@ -41,9 +50,10 @@ class RulePredictor:
     name = "rules"
     learned_from = "rules"
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, signs: Sequence[Sign] | None = None) -> None:
+        """Read all signs of `kind`, or only those given."""
         self.kind = kind
-        self._signs = tuple(sign for sign in SIGNS if sign.kind == kind)
+        self._signs = tuple(sign for sign in SIGNS if sign.kind == kind) if signs is None else tuple(signs)
         self._shapes = tuple(_shapes(sign) for sign in self._signs)
         self._base = _even(1.0 - (1.0 - BASES[kind].per_year) ** (MONTH_S / YEAR_S), HORIZONS_S)
         self._texts = {feature.name: _text(feature) for feature in CATALOG.stored(kind)}
@@ -56,6 +66,12 @@ class RulePredictor:
     def curves(self, frame: pa.Table) -> Curves:
         """P(failure within each horizon) for every row, with its low and high value."""
         return self._curves(frame, self._by_sign(frame))
+
+    def shown(self, frame: pa.Table) -> "Shown":
+        """What the signs alone say, without the base rate."""
+        by_sign = self._by_sign(frame)
+        survival = self._survival(by_sign, frame.num_rows) / (1.0 - self._base)
+        return Shown(1.0 - survival, self._reasons(frame, by_sign))
 
     def forecast(self, frame: pa.Table) -> tuple[FailureForecast, ...]:
         """A forecast per row, with the signs that raise it, or with what is missing to make one."""
@@ -81,7 +97,7 @@ class RulePredictor:
 
     def _curves(self, frame: pa.Table, by_sign: list[Floats]) -> Curves:
         probabilities = 1.0 - self._survival(by_sign, frame.num_rows)
-        low, high = _odds_times(probabilities, 1.0 / ODDS_FACTOR), _odds_times(probabilities, ODDS_FACTOR)
+        low, high = odds_times(probabilities, 1.0 / ODDS_FACTOR), odds_times(probabilities, ODDS_FACTOR)
         silent = [np.isnan(_column(frame, feature)) for feature, _ in TELLING[self.kind]]
         return Curves(probabilities, low, high, np.logical_and.reduce(silent))
 
@@ -171,7 +187,8 @@ def _column(frame: pa.Table, name: str) -> Floats:
     return frame.column(name).to_numpy().astype(np.float64)
 
 
-def _odds_times(probabilities: Floats, factor: float) -> Floats:
+def odds_times(probabilities: Floats, factor: float) -> Floats:
+    """The probabilities whose odds are `factor` times these."""
     return factor * probabilities / (1.0 - probabilities + factor * probabilities)
 
 

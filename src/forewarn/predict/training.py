@@ -36,7 +36,8 @@ from forewarn.store.recordings import Recording
 # that sees a jump at once (windows of a week and more end at the last full day), and how the model's peers fare. Ages,
 # counts of changes and ranks are left out: they added nothing on later time, and a rank among three drives means
 # something else than one among thousands. Power-on hours are those as of now, not those of the last change.
-LEARNED = {Kind.DISK: ("*_last", "*_rise_*", "*_grown_*", "*_peer_share_*", "power_on_hours")}
+PEERS, PAST = ("*_peer_share_*",), ("*_rise_*", "*_grown_*")
+LEARNED = {Kind.DISK: ("*_last", *PAST, *PEERS, "power_on_hours")}
 LEFT_OUT = {Kind.DISK: ("smart_9_last",)}
 # A row that knows none of these tells too little.
 TELLING = {Kind.DISK: tuple(f"smart_{number}_last" for number in (5, 187, 188, 196, 197, 198))}
@@ -46,8 +47,8 @@ TELLING = {Kind.DISK: tuple(f"smart_{number}_last" for number in (5, 187, 188, 1
 class TrainingSettings:
     """How a model is fitted.
 
-    The defaults were compared on drives recorded in 2014. Which peer shares drift, the weight of a leaf and the days of
-    calibration were chosen while looking at 2015, so figures from that year are no untouched hold-out for them.
+    The defaults were compared on drives recorded in 2014. Which peer shares drift, the weight of a leaf, the days and
+    the form of calibration were chosen while looking at 2015, so figures from that year are no untouched hold-out.
     """
 
     trees: int = 200
@@ -68,6 +69,10 @@ class TrainingSettings:
     """Number of values at which a column may be split, at most."""
     keep: float = 0.25
     """Share of person-periods without failure that is fitted on; corrected afterwards."""
+    small_share: float = 0.1
+    """Share of person-periods that are learned from once more as a small or a new site would see them: without peers,
+    without a past, or without both. No recording of a large fleet holds such rows, so that trees would read them by
+    chance."""
     calibrate_days: int = 180
     """Days at the end of the rows that are kept to calibrate on; a season says little of the next."""
     embargo_days: int = 30
@@ -103,18 +108,17 @@ class _Periods:
 
     values: Singles
     failed: NDArray[np.bool_]
+    copies: int = 0  # so many at the end are there once more, with less known of them
 
     @property
     def interval(self) -> NDArray[np.int64]:
         return self.values[:, -1].astype(np.int64)
 
     def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Failures and survivals in each interval."""
-        size = len(hazard.EDGES)
-        return (
-            np.bincount(self.interval[self.failed], minlength=size),
-            np.bincount(self.interval[~self.failed], minlength=size),
-        )
+        """Failures and survivals in each interval, each person-period once."""
+        size, once = len(hazard.EDGES), len(self.failed) - self.copies
+        interval, failed = self.interval[:once], self.failed[:once]
+        return np.bincount(interval[failed], minlength=size), np.bincount(interval[~failed], minlength=size)
 
 
 def train(
@@ -167,11 +171,10 @@ def _columns(catalog: Catalog, kind: Kind, metrics: Sequence[str]) -> tuple[str,
     def filled(name: str) -> bool:
         return {feature.metric for feature in catalog.narrowed(kind, [name]).stored(kind)} <= set(metrics)
 
-    def matches(name: str, patterns: Sequence[str]) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-    names = [n for n in catalog.names(kind) if matches(n, LEARNED[kind]) and not matches(n, LEFT_OUT[kind])]
-    return tuple(name for name in names if filled(name))
+    names = catalog.names(kind)
+    left_out = set(_matching(names, LEFT_OUT[kind]).tolist())
+    chosen = [names[number] for number in _matching(names, LEARNED[kind]).tolist() if number not in left_out]
+    return tuple(name for name in chosen if filled(name))
 
 
 def _empty_card(
@@ -225,7 +228,7 @@ def _fit(
     """Grow the trees on some weeks; outcomes after `known_until` are not looked at."""
 
     def periods() -> Iterator[_Periods]:
-        return _sampled(weeks, lifetimes, known_until, settings)
+        return _sampled(weeks, lifetimes, known_until, card.columns, settings)
 
     failed, survived = (sum(counts) for counts in zip(*(one.counts() for one in periods()), strict=True))
     failures, count = int(failed.sum()), int(failed.sum() + survived.sum())
@@ -275,14 +278,30 @@ def _parameters(settings: TrainingSettings) -> dict[str, Any]:
 
 
 def _sampled(
-    weeks: Iterable[_Week], lifetimes: pa.Table, known_until: datetime, settings: TrainingSettings
+    weeks: Iterable[_Week],
+    lifetimes: pa.Table,
+    known_until: datetime,
+    columns: Sequence[str],
+    settings: TrainingSettings,
 ) -> Iterator[_Periods]:
     """All failures and a sample of the rest, week by week; the same at every call."""
     random = np.random.default_rng(settings.seed)
+    hidden = [_matching(columns, patterns) for patterns in (PEERS, PAST, (*PEERS, *PAST))]
     for week in weeks:
         outcomes = labels.outcomes(week.rows, lifetimes, known_until)
         periods = hazard.sampled(hazard.person_periods(outcomes), settings.keep, random)
-        yield _Periods(with_interval(week.values[periods.row], periods.interval), periods.failed)
+        values = with_interval(week.values[periods.row], periods.interval)
+        again = np.flatnonzero(random.random(len(values)) < settings.small_share)
+        copies = values[again]
+        for number, places in enumerate(hidden):
+            copies[number :: len(hidden), places] = np.nan
+        failed = np.concatenate((periods.failed, periods.failed[again]))
+        yield _Periods(np.concatenate((values, copies)), failed, len(again))
+
+
+def _matching(columns: Sequence[str], patterns: Sequence[str]) -> NDArray[np.int64]:
+    """The numbers of the columns whose names match any of the patterns."""
+    return np.flatnonzero([any(fnmatchcase(name, pattern) for pattern in patterns) for name in columns])
 
 
 def _calibrated(trial: _Fit, weeks: Sequence[_Week], lifetimes: pa.Table) -> _Fit:

@@ -27,6 +27,7 @@ Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
 REASONS = 3
+NAMED = 3  # missing metrics that an unknown forecast names
 CHUNK_ROWS = 200_000
 # Reasons are those of the interval that ends at the default horizon, a week.
 EXPLAINED = hazard.EDGES.index(timedelta(days=7))
@@ -133,7 +134,8 @@ class TreesPredictor:
     def _missing(self) -> str:
         metrics = {feature.name: feature.metric for feature in self._catalog.stored(self.kind)}
         words = [self._catalog.metric_by_key[metrics[name]].help for name in self.card.telling]
-        return f"none of these is reported: {', '.join(words)}"
+        more = f" and {len(words) - NAMED} more" if len(words) > NAMED else ""
+        return f"none of these is reported: {', '.join(words[:NAMED])}{more}"
 
     def _reasons(self, values: Singles, rows: NDArray[np.int64]) -> dict[int, tuple[Reason, ...]]:
         found: dict[int, tuple[Reason, ...]] = {}

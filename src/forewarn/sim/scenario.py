@@ -225,7 +225,7 @@ def _draw_disks(rng: random.Random, host: str, vms: Sequence[str], settings: Clu
         for _ in range(2):
             yield _disk(rng, host, f"sd{next(letters)}", model, group=f"{host}/md0", spares=1, whole_host=True)
     else:
-        device = "nvme0n1" if nvme else f"sd{next(letters)}"
+        device = "nvme0" if nvme else f"sd{next(letters)}"
         yield _disk(rng, host, device, model, whole_host=True)
     model = _draw_model(rng, _ATA_MODELS)[0]
     some = tuple(sorted(rng.sample(vms, k=min(len(vms), 3))))

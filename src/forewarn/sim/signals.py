@@ -189,6 +189,7 @@ def _nvme(rng: random.Random, part: Component, age_hours: float) -> Iterator[Sig
 
 def _disk(rng: random.Random, part: Component) -> Iterator[Signal]:
     device, drive, age_hours = part.device, DRIVES[part.model], rng.uniform(4000, 30000)
+    block = block_device(device)
     yield from (_ata if drive.attributes else _nvme)(rng, part, age_hours)
     warmth = rng.uniform(-3, 3)
     on = Shape(1.0, start=age_hours * HOUR_S, counter=True)
@@ -203,9 +204,9 @@ def _disk(rng: random.Random, part: Component) -> Iterator[Signal]:
     yield _plain("disk_power_on_seconds", on, "smartctl_device_power_on_seconds", device=device)
     for way, level, load, cost_s in (("read", 6.0, 160.0, 0.004), ("write", 14.0, 240.0, 0.002)):
         operations, spent = _count(level, load=load), _seconds(level * cost_s, load=load * cost_s)
-        yield _plain(f"disk_{way}s", operations, f"node_disk_{way}s_completed_total", device=device)
-        yield _plain(f"disk_{way}_seconds", spent, f"node_disk_{way}_time_seconds_total", device=device)
-    yield _plain("disk_io_errors", _count(), "forewarn_disk_io_errors_total", device=device)
+        yield _plain(f"disk_{way}s", operations, f"node_disk_{way}s_completed_total", device=block)
+        yield _plain(f"disk_{way}_seconds", spent, f"node_disk_{way}_time_seconds_total", device=block)
+    yield _plain("disk_io_errors", _count(), "forewarn_disk_io_errors_total", device=block)
 
 
 def _nic(rng: random.Random, part: Component) -> Iterator[Signal]:
@@ -264,12 +265,17 @@ def host_signals(host: Host) -> tuple[Signal, ...]:
     )
 
 
+def block_device(device: str) -> str:
+    """What the kernel calls a drive: of an NVMe drive it shows the first namespace."""
+    return f"{device}n1" if device.startswith("nvme") else device
+
+
 def identities(part: Component) -> tuple[Sample, ...]:
     """The info series that tell which part stands behind a device name."""
     serial = part.id.partition(":")[2]
     if part.kind == Kind.DISK:
         known = {"device": part.device, "model_name": part.model, "serial_number": serial}
-        kernel = {"device": part.device, "model": part.model, "serial": serial}
+        kernel = {"device": block_device(part.device), "model": part.model, "serial": serial}
         return (Sample("smartctl_device", known, 1.0), Sample("node_disk_info", kernel, 1.0))
     if part.kind == Kind.NETWORK:
         state = {"adminstate": "up", "duplex": "full", "operstate": "up"}

@@ -23,6 +23,7 @@ from forewarn.store.base import DEVICES, SAMPLES, TIME, Batch
 
 _Texts: TypeAlias = "pa.Array[Any]"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SENSOR_LABEL = "node_hwmon_sensor_label"
 _Key = tuple[str, tuple[tuple[str, str], ...]]  # a series: its name and its labels
 
 
@@ -36,6 +37,7 @@ class _Target:
     model: str
     metric: str
     combine: Combine
+    modulus: float = 0.0  # of packed values, that of the part that is meant; 0 for the whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class _Host:
     """What is known of one host: its parts by kind and device, and where each of its series leads."""
 
     parts: dict[tuple[Kind, str], _Part] = field(default_factory=dict)
+    sensors: dict[tuple[str, str], str] = field(default_factory=dict)  # labels of hwmon sensors, by chip and sensor
     targets: dict[_Key, tuple[_Target, ...]] = field(default_factory=dict)
     interned: dict[tuple[str, str], _Target] = field(default_factory=dict)  # by metric and device
     layout: "_Layout | None" = None
@@ -63,6 +66,17 @@ class _Host:
             self.parts[kind, device] = part
             self.targets.clear()
             self.interned.clear()
+
+    def call(self, chip: str, sensor: str, label: str) -> None:
+        """Take in what a sensor is called."""
+        if self.sensors.get((chip, sensor)) != label:
+            self.sensors[chip, sensor] = label
+            self.targets.clear()
+
+    def labels(self, sample: Sample) -> Mapping[str, str]:
+        """A sample's labels, with what its sensor is called."""
+        label = self.sensors.get((sample.labels.get("chip", ""), sample.labels.get("sensor", "")))
+        return {**sample.labels, "label": label} if label else sample.labels
 
     def part(self, kind: Kind, device: str) -> _Part:
         """The part behind a device name. A serial that two devices claim (a bond and its links) tells neither apart."""
@@ -77,7 +91,7 @@ class _Matcher:
     def __init__(self, metric: Metric) -> None:
         self.metric = metric
         self._where = tuple((label, re.compile(pattern)) for label, pattern in metric.where)
-        self._device = re.compile(metric.device_pattern) if metric.device_pattern else None
+        self._device = metric.device_pattern
 
     def device(self, labels: Mapping[str, str]) -> str | None:
         """The device that a series is about, or None if the series is not meant."""
@@ -85,11 +99,15 @@ class _Matcher:
             return None
         if not self.metric.device_label:
             return str(self.metric.kind)
-        named = labels.get(self.metric.device_label, "")
-        if self._device is None:
-            return named or None
-        found = self._device.match(named)
-        return found.group(1) if found else None
+        return _device(labels.get(self.metric.device_label, ""), self._device)
+
+
+def _device(named: str, pattern: str) -> str | None:
+    """The device that a label names, read by a pattern whose first group it is; None if it names none."""
+    if not pattern:
+        return named or None
+    found = re.match(pattern, named)
+    return found.group(1) if found else None
 
 
 _COMBINERS: dict[Combine, Callable[[Sequence[float]], float]] = {
@@ -137,30 +155,33 @@ class Mapper:
         for sample in samples:
             if sample.name in self._identities:
                 self._learn(known, sample)
+            elif sample.name == SENSOR_LABEL:
+                known.call(*(sample.labels.get(name, "") for name in ("chip", "sensor", "label")))
         grouped: dict[datetime, dict[_Target, list[float]]] = {}
         for sample in samples:
             key = (sample.name, tuple(sample.labels.items()))
             targets = known.targets.get(key)
             if targets is None:
                 targets = known.targets[key] = self._targets(host, known, sample)
-            if not targets and sample.name not in self._identities:
+            if not targets and sample.name not in self._identities and sample.name != SENSOR_LABEL:
                 self.unmapped[sample.name] += 1
             for target in targets:
-                grouped.setdefault(sample.time or time, {}).setdefault(target, []).append(sample.value)
+                value = sample.value % target.modulus if target.modulus else sample.value
+                grouped.setdefault(sample.time or time, {}).setdefault(target, []).append(value)
         return _batch(host, known, grouped)
 
     def _learn(self, known: _Host, sample: Sample) -> None:
         for rank, identity in self._identities[sample.name]:
-            device = sample.labels.get(identity.device_label, "")
+            device = _device(sample.labels.get(identity.device_label, ""), identity.device_pattern) or ""
             serial = sample.labels.get(identity.serial_label, "").strip()
             model = sample.labels.get(identity.model_label, "").strip()
             if serial.strip("0:- "):  # an all-zero address is nobody's
                 known.learn(identity.kind, device, _Part(rank, serial, model))
 
     def _targets(self, host: str, known: _Host, sample: Sample) -> tuple[_Target, ...]:
-        found = []
+        found, labels = [], known.labels(sample)
         for matcher in self._matchers.get(sample.name, ()):
-            device = matcher.device(sample.labels)
+            device = matcher.device(labels)
             if device is not None:
                 found.append(_target(host, known, matcher.metric, device))
         return tuple(found)
@@ -174,7 +195,8 @@ def _target(host: str, known: _Host, metric: Metric, device: str) -> _Target:
         else:
             part = known.part(metric.kind, device)
             component = component_id(metric.kind, host, device, part.serial)
-        known.interned[key] = _Target(component, metric.kind, device, part.model, metric.key, metric.combine)
+        modulus = float(1 << metric.low_bits) if metric.low_bits else 0.0
+        known.interned[key] = _Target(component, metric.kind, device, part.model, metric.key, metric.combine, modulus)
     return known.interned[key]
 
 

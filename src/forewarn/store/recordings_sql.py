@@ -7,7 +7,7 @@ drive's values held. Column names come from our own tables and are quoted; file 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from forewarn.domain.metrics import SMART_ATTRIBUTES
+from forewarn.domain.metrics import SMART_ATTRIBUTES, SMART_LOW_BITS
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,12 @@ def _number(column: str, read: str = "TRY_CAST({} AS DOUBLE)") -> Cell:
     return Cell(column, read.format(f'"{column}"'), "a number")
 
 
-_SMART = {f"smart_{number}": _number(f"smart_{number}_raw") for number, _ in SMART_ATTRIBUTES}
+def _attribute(number: int) -> Cell:
+    bits = SMART_LOW_BITS.get(number)
+    return _number(f"smart_{number}_raw", "TRY_CAST({} AS DOUBLE)" + (f" % {1 << bits}" if bits else ""))
+
+
+_SMART = {f"smart_{number}": _attribute(number) for number, _ in SMART_ATTRIBUTES}
 _SERIAL = Cell("serial_number", "nullif(trim(CAST(serial_number AS VARCHAR)), '')", "a serial number", required=True)
 _MODEL = Cell("model", "CAST(model AS VARCHAR)", "a model")
 
