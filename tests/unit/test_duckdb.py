@@ -246,6 +246,27 @@ def test_what_is_kept_within_the_hour_is_forgotten_when_a_sample_of_before_it_co
     assert row(store, NOON + 2 * MINUTE)["max_24"] == 9.0  # asked twice at a time
 
 
+def test_values_older_than_a_window_are_the_same_whether_looked_up_or_kept_as_parts_come() -> None:
+    def standing(component: str, values: list[tuple[datetime, float]]) -> Batch:
+        made = heat(values, component)
+        return Batch(made.samples, made.devices, until_marked=True)
+
+    store = DuckDBStore(None)
+    for number in (3, 1):
+        store.append(standing(f"disk:{number}", every(NOON - 20 * DAY, HOUR, [10.0 * number, 10.0 * number + 1])))
+    for minute in range(1, 9):
+        at = NOON + minute * MINUTE
+        if minute in (3, 6):
+            store.append(standing(f"disk:{minute % 5}{minute}", [(at - timedelta(seconds=30), 70.0)]))
+        for number in (3, 1):
+            store.append(standing(f"disk:{number}", [(at - timedelta(seconds=20), float(minute))]))
+        kept = store.features(HEAT, Kind.DISK, [at])
+        looked_up = store.features(HEAT, Kind.DISK, [at, at + MINUTE]).slice(0, kept.num_rows)
+        assert kept.to_pylist() == looked_up.to_pylist()
+        by_part = {found["component"]: found for found in kept.to_pylist()}
+        assert (by_part["disk:1"]["max_240"], by_part["disk:3"]["max_240"]) == (11.0, 31.0)
+
+
 def test_metrics_of_the_host_are_joined_where_the_part_sits() -> None:
     catalog = Catalog(METRICS, (Feature("total", Kind.MEMORY, "memory_total", Aggregate.LAST),))
     store = DuckDBStore(None)

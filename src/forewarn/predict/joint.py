@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
+import numpy as np
 import pyarrow as pa
 
 from forewarn.domain.feature import Catalog
@@ -35,36 +36,30 @@ class JointPredictor:
     def curves(self, frame: pa.Table) -> Curves:
         """The curves of all rows, signs included."""
         learned, shown = self.trees.curves(frame), self._rules.shown(frame).probabilities
-        return Curves(
-            _either(learned.probabilities, shown),
-            _either(learned.low, odds_times(shown, 1.0 / ODDS_FACTOR)),
-            _either(learned.high, odds_times(shown, ODDS_FACTOR)),
-            learned.unknown,
-        )
+        probabilities, low, high = _either((learned.probabilities, learned.low, learned.high), shown)
+        return Curves(probabilities, low, high, learned.unknown)
 
     def forecast(self, frame: pa.Table) -> tuple[FailureForecast, ...]:
         """One forecast per row; the weightiest reasons of both."""
         shown = self._rules.shown(frame)
-        learned = self.trees.forecast(frame)
-        if not shown.reasons:
-            return learned
-        curves = self.curves(frame)
-        numbers = [array.tolist() for array in (curves.probabilities, curves.low, curves.high)]
-        made = list(learned)
+        made = list(self.trees.forecast(frame))
         for row, reasons in shown.reasons.items():
             if not made[row].unknown:
-                likely, low, high = (tuple(values[row]) for values in numbers)
-                joined = _weightiest((*made[row].reasons, *reasons))
-                made[row] = replace(
-                    made[row],
-                    probabilities=likely,
-                    low=low,
-                    high=high,
-                    reasons=joined,
-                    model=f"{self.name} and rules",
-                    learned_from=self.learned_from,
-                )
+                made[row] = self._joined(made[row], shown.probabilities[row], reasons)
         return tuple(made)
+
+    def _joined(self, learned: FailureForecast, shown: Floats, reasons: Sequence[Reason]) -> FailureForecast:
+        curves = _either([np.array(curve) for curve in (learned.probabilities, learned.low, learned.high)], shown)
+        probabilities, low, high = (tuple(curve.tolist()) for curve in curves)
+        return replace(
+            learned,
+            probabilities=probabilities,
+            low=low,
+            high=high,
+            reasons=_weightiest((*learned.reasons, *reasons)),
+            model=f"{self.name} and rules",
+            learned_from=self.learned_from,
+        )
 
 
 def unseen_signs(trees: TreesPredictor, catalog: Catalog) -> tuple[Sign, ...]:
@@ -74,10 +69,10 @@ def unseen_signs(trees: TreesPredictor, catalog: Catalog) -> tuple[Sign, ...]:
     return tuple(sign for sign in SIGNS if sign.kind == trees.kind and metric.get(sign.feature) not in seen)
 
 
-def _either(one: Floats, other: Floats) -> Floats:
-    """P(at least one of two independent events)."""
-    joined: Floats = 1.0 - (1.0 - one) * (1.0 - other)
-    return joined
+def _either(learned: Sequence[Floats], shown: Floats) -> tuple[Floats, ...]:
+    """P(at least one of two independent failures): likely, low and high."""
+    signs = (shown, odds_times(shown, 1.0 / ODDS_FACTOR), odds_times(shown, ODDS_FACTOR))
+    return tuple(1.0 - (1.0 - one) * (1.0 - other) for one, other in zip(learned, signs, strict=True))
 
 
 def _weightiest(reasons: Sequence[Reason]) -> tuple[Reason, ...]:

@@ -6,7 +6,7 @@ if nothing newer has come, else from the store.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 import duckdb
@@ -98,11 +98,15 @@ def arrow(features: Sequence[Feature], found: dict[Feature, Column], rows: slice
 
 @dataclass(frozen=True)
 class Frozen:
-    """States of windows that ended at a full hour: as long as no sample comes to before `until`, they do not change."""
+    """What is known up to a full hour or day: as long as no sample comes to before `until`, it does not change.
+
+    `states` are those of windows that end there; `latest`, per metric and unit, the newest states of series until then.
+    """
 
     key: tuple[object, ...]
     until: int
     states: Merged
+    latest: dict[tuple[int, int], tuple[Numbers, Heads]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,7 @@ class _Chunk:
         self._windows = list(dict.fromkeys(Window.of(f.window) for f in features if f.aggregate is not Aggregate.LAST))
         self._pairs = [self._pairs_of(metric) for metric in self._metrics]
         self._latest: dict[tuple[int, int], Heads] = {}
+        self._frozen: Frozen | None = None
 
     def _pairs_of(self, metric: Metric) -> _Pairs:
         components = self._rows.host if metric.kind is Kind.HOST else self._rows.component
@@ -184,12 +189,15 @@ class _Chunk:
         key = (time // HOUR, tuple(self._features), *parts)
         for frozen in self._store.frozen:
             if frozen.key == key:
+                self._frozen = frozen
                 return frozen.states | self._ask([window for window in self._windows if window.unit == 1])
         merged = self._ask(self._windows)
         whole = {about: arrays for about, arrays in merged.items() if about[1].unit > 1}
         until = time // HOUR * HOUR
         kept = [frozen for frozen in self._store.frozen if frozen.until == until]
-        self._store.frozen[:] = [*kept[-_FROZEN_MAX:], Frozen(key, until, whole)]
+        alike = [frozen.latest for frozen in kept if frozen.key[:2] == key[:2]]
+        self._frozen = Frozen(key, until, whole, dict(alike[-1]) if alike else {})
+        self._store.frozen[:] = [*kept[-_FROZEN_MAX:], self._frozen]
         return merged
 
     def _ask(self, windows: Sequence[Window]) -> Merged:
@@ -273,11 +281,20 @@ class _Chunk:
 
     def _latest_states(self, metric_number: int, unit: int) -> Heads:
         """The newest state of a metric's pairs at the asked times, floored to `unit`."""
-        if (metric_number, unit) not in self._latest:
+        about = (metric_number, unit)
+        if about not in self._latest:
             pairs = self._pairs[metric_number]
+            kept = self._frozen.latest if self._frozen is not None and unit > 1 else {}
             at = floor(self._rows.time[pairs.row], unit)
-            self._latest[metric_number, unit] = _latest(self._store, pairs.series, at)
-        return self._latest[metric_number, unit]
+            if about in kept:
+                series, heads = kept[about]
+                if not np.array_equal(series, pairs.series):
+                    heads = _completed(self._store, series, heads, pairs.series, at)
+            else:
+                heads = _latest(self._store, pairs.series, at)
+            kept[about] = pairs.series, heads
+            self._latest[about] = heads
+        return self._latest[about]
 
 
 def _numpy(table: pa.Table, name: str) -> NDArray[np.float64] | Times:
@@ -303,6 +320,21 @@ def _latest(store: Store, series: Numbers, at: Times) -> Heads:
             last_time[row] = found.column("last_time").to_numpy()
             until[row] = found.column("until").to_numpy()
     return Heads(last, last_time, until)
+
+
+def _completed(store: Store, known: Numbers, heads: Heads, series: Numbers, at: Times) -> Heads:
+    """The newest states of `series`, all at one time: taken from those that are known, looked up where one is not."""
+    order = np.argsort(known)
+    place = np.minimum(np.searchsorted(known[order], series), max(0, len(known) - 1))
+    held = known[order][place] == series if len(known) else np.zeros(len(series), np.bool_)
+    found = _latest(store, series[~held], at[~held])
+    joined = []
+    for name in ("last", "last_time", "until"):
+        old, new = getattr(heads, name), getattr(found, name)
+        column = np.empty(len(series), old.dtype)
+        column[held], column[~held] = old[order][place][held], new
+        joined.append(column)
+    return Heads(*joined)
 
 
 def _past(store: Store, series: Numbers, at: Times) -> list[pa.Table]:
