@@ -24,26 +24,27 @@ def build(stored: pa.Table, catalog: Catalog, kind: Kind) -> pa.Table:
 
     Raises FrameError where a column that the catalogue names is not there.
     """
-    missing = [f.name for f in catalog.stored(kind) if f.name not in stored.column_names]
+    known = set(stored.column_names)
+    missing = [f.name for f in catalog.stored(kind) if f.name not in known]
     if missing:
         raise FrameError(f"the {kind} frame lacks the columns {', '.join(missing)}: ask the store with this catalogue")
     columns: dict[str, _Column] = {}
     peers = _Peers(stored)
     among = {Formula.PEER_RANK: peers.rank, Formula.PEER_SHARE: peers.share}
-    frame = stored
-    for feature in catalog.computed(kind):
-        inputs = [_input(frame, columns, name) for name in feature.inputs]
+    computed = catalog.computed(kind)
+    for feature in computed:
+        inputs = [_input(stored, columns, name) for name in feature.inputs]
         value = among[feature.formula](inputs[0]) if feature.formula in among else _FORMULAS[feature.formula](inputs)
         columns[feature.name] = value
-        frame = frame.append_column(feature.name, _nullable(value))
-    return frame
+    schema = pa.schema([*stored.schema, *(pa.field(feature.name, pa.float64()) for feature in computed)])
+    return pa.table([*stored.columns, *(_nullable(columns[feature.name]) for feature in computed)], schema=schema)
 
 
-def _input(frame: pa.Table, columns: dict[str, _Column], name: str) -> _Column:
+def _input(stored: pa.Table, columns: dict[str, _Column], name: str) -> _Column:
     if name not in columns:
-        if name not in frame.column_names:
+        if stored.schema.get_field_index(name) < 0:
             raise FrameError(f"a derived feature names the column {name}, which no feature before it has")
-        columns[name] = frame.column(name).to_numpy().astype(np.float64)
+        columns[name] = stored.column(name).to_numpy().astype(np.float64)
     return columns[name]
 
 

@@ -182,7 +182,7 @@ def _meets(values: Floats, comparison: Comparison, limit: float) -> NDArray[np.b
 
 def _column(frame: pa.Table, name: str) -> Floats:
     """A feature of every row, NaN where it is missing; a frame without the column misses it everywhere."""
-    if name not in frame.column_names:
+    if frame.schema.get_field_index(name) < 0:
         return np.full(frame.num_rows, np.nan)
     return frame.column(name).to_numpy().astype(np.float64)
 

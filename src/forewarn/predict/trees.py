@@ -153,7 +153,7 @@ def matrix(frame: pa.Table, columns: Sequence[str]) -> Singles:
 
     Raises FrameError that names what is not there or not finite.
     """
-    missing = [name for name in columns if name not in frame.column_names]
+    missing = sorted(set(columns) - set(frame.column_names), key=columns.index)
     if missing:
         raise FrameError(f"the frame lacks the columns {', '.join(missing)}: ask the store with this catalogue")
     values = np.empty((frame.num_rows, len(columns)), dtype=np.float32)
