@@ -71,6 +71,8 @@ def test_the_demonstration_shows_a_risk_that_rises_and_vms_that_leave(watched: P
     running.not_to_have_text("0", timeout=150_000)
     expect(watched.locator("#attention li").first).to_contain_text("times its threshold")
     expect(watched.locator("#log")).to_contain_text("Proactive Failure Avoidance: moving")
+    expect(watched.locator("#log")).to_contain_text("learned from Backblaze drives")
+    expect(watched.locator("footer")).to_contain_text("learned from Backblaze drives")
     picture(watched, pictures / "dashboard.png")
 
     eventually(lambda: asked(watched.request, demo, "moves?state=succeeded").get("total"), deadline=60, every=0.5)
