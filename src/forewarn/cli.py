@@ -136,7 +136,7 @@ def plan(
     """Show what is done now and why, and every option that was rejected; exit code 2 if moves are proposed."""
     from forewarn.assemble import decisions
 
-    made = decisions.decide(snapshot or decisions.newest(Path(tempfile.gettempdir()), DEMO_FOLDER))
+    made = decisions.decide(snapshot or decisions.newest(Path(tempfile.gettempdir()), DEMO_FOLDER, RealClock().now()))
     typer.echo(decisions.as_json(made) if as_json else decisions.as_text(made))
     raise typer.Exit(2 if made.moves else 0)
 

@@ -54,6 +54,15 @@ def test_of_a_parabola_that_falls_where_rows_lie_only_the_line_is_believed() -> 
     assert (np.diff(found.apply(np.sort(raw))) >= 0.0).all()
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_few_failures_do_not_flatten_the_risky_end(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    raw = probability(random.normal(-7.0, 1.3, 20_000))
+    found = calibrate(raw, random.random(20_000) < raw, np.arange(20_000))
+    assert found.bend == 0.0
+    assert found.apply(np.array([0.5]))[0] > 1.5 * found.apply(np.array([0.1]))[0]
+
+
 def test_of_a_map_that_falls_only_the_level_is_believed() -> None:
     raw, true, found = made(0.0, -0.8, -7.0)
     assert (found.bend, found.slope) == (0.0, 1.0)

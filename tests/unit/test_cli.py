@@ -67,8 +67,14 @@ def test_without_a_name_the_plan_is_that_of_the_demonstration_which_wrote_last(
         folder = tmp_path / f"{cli.DEMO_FOLDER}{name}"
         folder.mkdir()
         decision(folder, probability)
-    os.utime(tmp_path / f"{cli.DEMO_FOLDER}old" / decisions.FILE, (1.0, 1.0))
+    minute_ago_s = RealClock().now().timestamp() - 60.0
+    os.utime(tmp_path / f"{cli.DEMO_FOLDER}old" / decisions.FILE, (minute_ago_s, minute_ago_s))
     assert RUN.invoke(cli.app, ["plan"]).exit_code == 0
+    (tmp_path / f"{cli.DEMO_FOLDER}new" / decisions.FILE).unlink()
+    assert RUN.invoke(cli.app, ["plan"]).exit_code == 2
+    os.utime(tmp_path / f"{cli.DEMO_FOLDER}old" / decisions.FILE, (1.0, 1.0))  # left by one that was killed
+    with pytest.raises(RecordingError, match="no demonstration is running here"):
+        RUN.invoke(cli.app, ["plan"], catch_exceptions=False)
 
 
 def test_a_file_that_is_no_decision_is_named_with_the_place(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 from pathlib import Path
@@ -100,6 +101,13 @@ def test_failed_requests_raise_the_risk_of_a_drive_whose_counters_are_calm(
     assert all(low <= p <= high for low, p, high in zip(made.low, made.probabilities, made.high, strict=True))
 
 
+def test_a_sign_that_adds_little_stands_behind_what_weighs_more(joint: JointPredictor) -> None:
+    worn = {**CALM, "smart_197_last": 80.0, "smart_197_grown_30d": 80.0, "smart_187_last": 30.0}
+    (alone, both) = joint.forecast(rows(worn, {**worn, "disk_io_errors_increase_1h": 1.0}))
+    assert both.probabilities > alone.probabilities
+    assert both.reasons[0].feature != "disk_io_errors_increase_1h"
+
+
 def test_two_hazards_are_joined_as_independent_ones(joint: JointPredictor, trees: TreesPredictor) -> None:
     failing = rows({**CALM, "disk_io_errors_increase_1h": 50.0})
     learned = trees.curves(failing).probabilities
@@ -129,9 +137,10 @@ def test_the_default_forecaster_knows_every_kind_and_takes_the_evaluated_thresho
 
 
 def test_a_site_names_its_own_model_or_the_rules(trees: TreesPredictor, tmp_path: Path) -> None:
-    registry.save(trees, str(tmp_path / "own"))
-    own = build_forecaster(PredictSettings({"disk": str(tmp_path / "own")})).sources()
-    assert own == build_forecaster().sources()
+    own = TreesPredictor(trees.booster, replace(trees.card, learned_from="our own drives"), CATALOG)
+    registry.save(own, str(tmp_path / "own"))
+    named = build_forecaster(PredictSettings({"disk": str(tmp_path / "own")})).sources()
+    assert named[Kind.DISK] == (trees.name, "our own drives; and rules")
     ruled = build_forecaster(PredictSettings({"disk": "rules"}))
     (made,) = ruled.forecast({Kind.DISK: rows(CALM)})
     assert made.model == "rules"

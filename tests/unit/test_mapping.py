@@ -180,9 +180,9 @@ def test_a_recorded_scrape_of_node_exporter_is_mapped_to_the_values_that_it_show
 def test_an_nvme_drive_and_its_namespaces_are_one_part() -> None:
     info = Sample("node_disk_info", {"device": "nvme0n1", "serial": "PHL1", "model": "P4510"}, 1.0)
     reads = [Sample("node_disk_reads_completed_total", {"device": f"nvme0n{n}"}, 10.0 * n) for n in (1, 2)]
-    wear = Sample("smartctl_device_percentage_used", {"device": "nvme0"}, 3.0)
-    batch = Mapper().map("h", [drive("nvme0", "PHL1"), info, *reads, wear], NOON)
-    assert values(batch) == {("disk:PHL1", "disk_reads"): 30.0, ("disk:PHL1", "nvme_percentage_used"): 3.0}
+    errors = [Sample("smartctl_device_media_errors", {"device": f"nvme0n{n}"}, 7.0) for n in (1, 2)]
+    batch = Mapper().map("h", [drive("nvme0", "PHL1"), info, *reads, *errors], NOON)
+    assert values(batch) == {("disk:PHL1", "disk_reads"): 30.0, ("disk:PHL1", "nvme_media_errors"): 7.0}
     assert [row["device"] for row in batch.devices.to_pylist()] == ["nvme0"]
 
 
@@ -194,7 +194,20 @@ def test_of_packed_raw_values_the_count_is_taken(number: int, raw: float, meant:
     assert values(Mapper().map("h", scrape, NOON)) == {("disk:ZA1", f"smart_{number}"): meant}
 
 
-@pytest.mark.parametrize(("label", "found"), [("+12V", True), ("P12V_AUX", True), ("-12V", False), ("3VSB", False)])
+@pytest.mark.parametrize(
+    ("label", "found"),
+    [
+        ("+12V", True),
+        ("P12V_AUX", True),
+        ("ATX-12V", True),
+        ("12.0 V", True),
+        ("-12V", False),
+        ("N12V", False),
+        ("+1.12V", False),
+        ("VDD_112V", False),
+        ("3VSB", False),
+    ],
+)
 def test_the_rail_of_12_volts_is_found_by_its_sensors_label_wherever_that_stands(label: str, found: bool) -> None:
     at = {"chip": "platform_nct6775_656", "sensor": "in4"}
     volts, named = Sample("node_hwmon_in_volts", at, 12.1), Sample("node_hwmon_sensor_label", {**at, "label": label}, 1)

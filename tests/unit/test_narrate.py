@@ -57,6 +57,8 @@ def test_a_part_without_a_forecast_says_nothing() -> None:
 def test_a_forecast_without_a_raising_reason_has_no_bracket() -> None:
     faint = replace(FORECAST, reasons=(), probabilities=(1e-6,) * 6)
     assert in_words(faint, WEEK) == "disk ZA1 fails within 7 d with p<0.0005"
+    sure = replace(FORECAST, reasons=(), probabilities=(0.996,) * 6)
+    assert in_words(sure, WEEK) == "disk ZA1 fails within 7 d with p>0.99"
     assert in_words(replace(FORECAST, reasons=()), WEEK) == "disk ZA1 fails within 7 d with p=0.41"
 
 

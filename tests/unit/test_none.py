@@ -41,7 +41,6 @@ def test_hosts_and_parts_are_those_that_telemetry_shows() -> None:
         ("cpu:cpu", Kind.CPU, "h1", ""),
         ("disk:sdb", Kind.DISK, "h1", "M"),
         ("memory:h1/memory", Kind.MEMORY, "h1", ""),
-        ("network:h1/network", Kind.NETWORK, "h1", ""),
         ("power:h1/power", Kind.POWER, "h1", ""),
     ]
     assert cluster.hosts == (Host("h1", can_receive=False, driver="none"),)

@@ -1,6 +1,7 @@
 """Decides again what a loop decided, from the file that it left, and puts the plan into words."""
 
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -10,18 +11,20 @@ from forewarn.domain.plan import Plan
 from forewarn.errors import RecordingError
 
 FILE = "decision.json"
+RUNNING_S = 300.0  # a demonstration that runs has written within these seconds
 _PLAN = TypeAdapter(Plan)
 
 
-def newest(folder: Path, prefix: str) -> Path:
+def newest(folder: Path, prefix: str, now: datetime) -> Path:
     """The decision written last in the subfolders of `folder` whose names begin with `prefix`.
 
-    Raises RecordingError where there is none.
+    Raises RecordingError where there is none of the last minutes: what a killed demonstration left is no news.
     """
     found: dict[Path, float] = {}
     for path in folder.glob(f"{prefix}*/{FILE}"):
         with suppress(FileNotFoundError):  # its demonstration has just ended
             found[path] = path.stat().st_mtime
+    found = {path: written for path, written in found.items() if now.timestamp() - written < RUNNING_S}
     if not found:
         raise RecordingError(f"no demonstration is running here: name a decision with --snapshot FOLDER/{FILE}")
     return max(found, key=lambda path: found[path])

@@ -11,7 +11,7 @@ from forewarn.domain.plan import Move, MoveState, Outcome, Plan
 from forewarn.domain.risk import HORIZON_NAMES, HORIZONS, FailureForecast
 from forewarn.domain.situation import LadderStep, LogLine, Rung, Severity, Situation
 
-_TINY = 0.0005  # a probability below it is said to be below it
+_TINY, _SURE = 0.0005, 0.99  # probabilities beyond these are said to be beyond them
 _RUNG_SEVERITY = {Rung.CLEAR: Severity.INFO, Rung.WATCH: Severity.NOTICE, Rung.MOVE: Severity.WARNING}
 _MOVE_SEVERITY = {
     MoveState.FAILED: Severity.WARNING,
@@ -56,7 +56,9 @@ def in_words(forecast: FailureForecast, horizon: timedelta) -> str:
         return f"{name} is unknown: {forecast.unknown_because}"
     raising = [reason.text for reason in forecast.reasons if reason.contribution > 0][:1]
     because = f" ({raising[0]})" if raising else ""
-    likely = f"p={probability:.2g}" if probability >= _TINY else f"p<{_TINY:g}"
+    likely = f"p={probability:.2g}"
+    if not _TINY <= probability <= _SURE:
+        likely = f"p<{_TINY:g}" if probability < _TINY else f"p>{_SURE:g}"
     return f"{name} fails within {horizon_name(horizon)} with {likely}{because}"
 
 

@@ -69,7 +69,8 @@ def _smart(attribute: int, help_text: str) -> Metric:
 
 
 def _disk(key: str, name: str, help_text: str, unit: str = "", *, counter: bool = False) -> Metric:
-    combine = Combine.SUM if counter else Combine.MAX
+    # The kernel counts each namespace of an NVMe drive for itself; smartctl tells of the drive, however often.
+    combine = Combine.SUM if counter and not name.startswith("smartctl_") else Combine.MAX
     return Metric(
         key,
         Kind.DISK,
@@ -268,7 +269,7 @@ POWER_METRICS = (
         "node_hwmon_in_volts",
         "12 V rail of the board",
         "volts",
-        where=(("label", "(?i)(?!.*-12).*12 ?v.*"),),
+        where=(("label", r"(?i)(?!(-|n)\s*12)(.*[^0-9.])?\+?12(\.0+)? ?v.*"),),
     ),
     Metric(
         "package_joules",

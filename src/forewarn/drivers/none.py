@@ -101,8 +101,8 @@ class ObservedDriver:
 def _components(rows: list[Mapping[str, Any]]) -> tuple[Component, ...]:
     """Parts in which no VM's dependence is proven: nothing is known of VMs here.
 
-    Every host has memory and power, whether or not anything there tells of them: where a kind shows no part, one stands
-    for it, so that its risk is unknown and not merely absent.
+    Every host has a CPU, memory and power, whether or not anything there tells of them: where such a kind shows no
+    part, one stands for it, so that its risk is unknown and not merely absent.
     """
     shown = [
         Component(row["component"], Kind(row["kind"]), row["host"], row["device"], row["model"] or "")
@@ -114,7 +114,7 @@ def _components(rows: list[Mapping[str, Any]]) -> tuple[Component, ...]:
     untold = [
         Component(component_id(kind, host, ""), kind, host, device=str(kind))
         for host in hosts
-        for kind in COMPONENT_KINDS
+        for kind in (Kind.CPU, Kind.MEMORY, Kind.POWER)
         if (host, kind) not in told
     ]
     return tuple(sorted((*shown, *untold), key=lambda part: part.id))

@@ -19,6 +19,8 @@ _Z80 = 1.2815515655446004  # the normal distribution's 90 % point: an 80 % inter
 _TINY = 1e-9
 _FAR = 500.0  # log-odds beyond which exp would overflow
 _SMALL = 1e-7  # a step of a map's terms that is none
+_BENT_FAILURES = 200  # failed rows below which a bend at the risky end would be chance
+_GAIN_MIN = 4.0  # log-likelihood that a bend must gain
 _RISE_MIN = 0.05  # log-odds by which a map must rise per raw log-odds to be believed
 
 _Terms: TypeAlias = tuple[float, float, float]  # bend, slope, intercept
@@ -88,14 +90,21 @@ def _mapped(odds: Floats, terms: _Terms) -> Floats:
 
 
 def _fitted(odds: Floats, failed: NDArray[np.bool_], steps_max: int) -> _Terms:
-    """A parabola if nearly all rows lie where it rises, else a line if that rises, else the level alone."""
-    bend, slope, intercept = _likeliest(odds, failed, 3, steps_max)
-    reach = np.quantile(odds, 0.999 if bend < 0 else 0.001)
-    if 2.0 * bend * reach + slope > _RISE_MIN:
-        return bend, slope, intercept
-    _, slope, intercept = _likeliest(odds, failed, 2, steps_max)
+    """A parabola if much speaks for it, else a line if that rises, else the level alone."""
+    _, slope, intercept = line = _likeliest(odds, failed, 2, steps_max)
+    parabola = _likeliest(odds, failed, 3, steps_max)
+    if failed.sum() >= _BENT_FAILURES and _better(odds, failed, parabola, line):
+        return parabola
     # A line that falls would turn the order of the drives around: then only the level is believed.
     return (0.0, slope, intercept) if slope > _RISE_MIN else (0.0, 1.0, _level(odds, float(failed.sum())))
+
+
+def _better(odds: Floats, failed: NDArray[np.bool_], parabola: _Terms, line: _Terms) -> bool:
+    """Whether nearly all rows lie where the parabola rises, and it is clearly likelier than the line."""
+    bend, slope, _ = parabola
+    reach = np.quantile(odds, 0.999 if bend < 0 else 0.001)
+    losses = [_loss(b * odds * odds + s * odds + i, failed.astype(np.float64)) for b, s, i in (parabola, line)]
+    return bool(2.0 * bend * reach + slope > _RISE_MIN and losses[1] - losses[0] > _GAIN_MIN)
 
 
 def _likeliest(odds: Floats, failed: NDArray[np.bool_], size: int, steps_max: int) -> _Terms:

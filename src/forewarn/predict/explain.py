@@ -71,6 +71,8 @@ def _missing(feature: Feature | DerivedFeature, words: str, known: bool) -> str:
         return f"{words} not reported"
     if isinstance(feature, DerivedFeature) and feature.formula is Formula.PEER_SHARE:
         return f"{words}: too few of this model to compare with"
+    if isinstance(feature, Feature):
+        return f"{words} not reported any more"
     return f"{words}: not recorded for long enough"
 
 

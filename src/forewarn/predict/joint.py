@@ -16,7 +16,7 @@ from forewarn.domain.feature import Catalog
 from forewarn.domain.risk import FailureForecast, Reason
 from forewarn.predict.base import Curves, Floats
 from forewarn.predict.rule_table import ODDS_FACTOR, SIGNS, Sign
-from forewarn.predict.rules import RulePredictor, odds_times
+from forewarn.predict.rules import WEEK, RulePredictor, log_odds, odds_times
 from forewarn.predict.trees import REASONS, TreesPredictor
 
 
@@ -51,12 +51,15 @@ class JointPredictor:
     def _joined(self, learned: FailureForecast, shown: Floats, reasons: Sequence[Reason]) -> FailureForecast:
         curves = _either([np.array(curve) for curve in (learned.probabilities, learned.low, learned.high)], shown)
         probabilities, low, high = (tuple(curve.tolist()) for curve in curves)
+        added = log_odds(probabilities[WEEK]) - log_odds(learned.probabilities[WEEK])
+        share = added / sum(reason.contribution for reason in reasons)  # the rules weighed them against their own base
+        weighed = [replace(reason, contribution=share * reason.contribution) for reason in reasons]
         return replace(
             learned,
             probabilities=probabilities,
             low=low,
             high=high,
-            reasons=_weightiest((*learned.reasons, *reasons)),
+            reasons=_weightiest((*learned.reasons, *weighed)),
             model=f"{self.name} and rules",
             learned_from=self.learned_from,
         )

@@ -1,8 +1,8 @@
 """Forecasts from rules: signs that a part shows, a probability for each, and where that number comes from.
 
-For kinds of parts without recorded failures to learn from. A part without any sign has the base rate of its kind; each
-sign adds a hazard of its own, and independent signs combine. The table stands in `rule_table.py`; here is only how it
-is read, for all rows of a frame at once.
+For parts without recorded failures to learn from, and for signs that a learned model does not know. A part without any
+sign has the base rate of its kind; each sign adds a hazard of its own, and independent signs combine. The table stands
+in `rule_table.py`; here is only how it is read, for all rows of a frame at once.
 """
 
 import math
@@ -119,7 +119,7 @@ class RulePredictor:
             without = self._survival(others, frame.num_rows)[:, WEEK]
             values = _column(frame, sign.feature)
             for row in np.flatnonzero(probabilities[:, WEEK]).tolist():
-                weight = _log_odds(1.0 - survival[row]) - _log_odds(1.0 - without[row])
+                weight = log_odds(1.0 - survival[row]) - log_odds(1.0 - without[row])
                 text = self._texts[sign.feature].format(value=f"{values[row]:.4g}")
                 found.setdefault(row, []).append(Reason(sign.feature, text, weight))
         return {row: tuple(sorted(all_, key=_weightiest)[:REASONS]) for row, all_ in found.items()}
@@ -192,7 +192,8 @@ def odds_times(probabilities: Floats, factor: float) -> Floats:
     return factor * probabilities / (1.0 - probabilities + factor * probabilities)
 
 
-def _log_odds(probability: float) -> float:
+def log_odds(probability: float) -> float:
+    """ln(p / (1 - p)), bounded where that is infinite."""
     bounded = min(max(probability, 1e-12), 1.0 - 1e-12)
     return math.log(bounded / (1.0 - bounded))
 

@@ -332,7 +332,7 @@ def _completed(store: Store, known: Numbers, heads: Heads, series: Numbers, at: 
     for name in ("last", "last_time", "until"):
         old, new = getattr(heads, name), getattr(found, name)
         column = np.empty(len(series), old.dtype)
-        column[held], column[~held] = old[order][place][held], new
+        column[held], column[~held] = old[order][place[held]], new
         joined.append(column)
     return Heads(*joined)
 
