@@ -101,11 +101,31 @@ def test_failed_requests_raise_the_risk_of_a_drive_whose_counters_are_calm(
     assert all(low <= p <= high for low, p, high in zip(made.low, made.probabilities, made.high, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("values", "leaves"),
+    [
+        ({**CALM, "disk_io_errors_increase_1h": 1.0}, False),
+        ({**CALM, "disk_io_errors_increase_1h": 10.0}, True),
+        ({"smart_status_last": 1.0, "nvme_critical_warning_last": 2.0}, False),
+        ({"smart_status_last": 1.0, "nvme_critical_warning_last": 4.0}, True),
+        ({"smart_status_last": 1.0, "nvme_percentage_used_last": 130.0}, False),
+        ({"smart_status_last": 1.0, "nvme_media_errors_increase_1d": 10.0}, True),
+    ],
+)
+def test_signs_that_say_look_move_nothing_and_signs_that_say_act_do(
+    joint: JointPredictor, values: Mapping[str, float], leaves: bool
+) -> None:
+    (made,) = build_forecaster().forecast({Kind.DISK: rows(values)})
+    threshold = joint.threshold(WEEK)
+    assert threshold is not None
+    assert ((made.within(WEEK) or 0.0) > threshold) is leaves
+
+
 def test_a_sign_that_adds_little_stands_behind_what_weighs_more(joint: JointPredictor) -> None:
     worn = {**CALM, "smart_197_last": 80.0, "smart_197_grown_30d": 80.0, "smart_187_last": 30.0}
-    (alone, both) = joint.forecast(rows(worn, {**worn, "disk_io_errors_increase_1h": 1.0}))
+    (alone, both) = joint.forecast(rows(worn, {**worn, "nvme_media_errors_increase_1d": 10.0}))
     assert both.probabilities > alone.probabilities
-    assert both.reasons[0].feature != "disk_io_errors_increase_1h"
+    assert both.reasons[0].feature != "nvme_media_errors_increase_1d"
 
 
 def test_two_hazards_are_joined_as_independent_ones(joint: JointPredictor, trees: TreesPredictor) -> None:

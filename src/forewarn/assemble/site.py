@@ -3,7 +3,7 @@
 What it gets from outside is the driver, the clock and the folder in which everything is kept.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +26,8 @@ from forewarn.features.catalog import CATALOG
 from forewarn.predict import registry
 from forewarn.predict.base import Forecaster, Predictor
 from forewarn.predict.joint import JointPredictor
-from forewarn.predict.rules import RulePredictor
+from forewarn.predict.rules import RulePredictor, acting
+from forewarn.predict.trees import TreesPredictor
 from forewarn.state.database import Database, DatabaseSettings
 from forewarn.state.events import FailureEvents
 from forewarn.state.ladder import Ladder
@@ -81,18 +82,26 @@ def build_forecaster(settings: PredictSettings | None = None) -> Forecaster:
     Where a model says unknown, the rules of its kind are asked. Raises ModelError for a model that cannot be used.
     """
     settings = settings or PredictSettings()
-    return Forecaster({kind: tuple(_predictors(kind, settings)) for kind in COMPONENT_KINDS})
+    return Forecaster({kind: _predictors(kind, settings) for kind in COMPONENT_KINDS})
 
 
-def _predictors(kind: Kind, settings: PredictSettings) -> Iterator[Predictor]:
-    url = settings.models.get(kind)
-    if url != RulePredictor.name:
-        model = registry.load(url, CATALOG) if url else registry.starter(kind, CATALOG)
-        if model and model.kind != kind:
-            raise ModelError(f"predict.models.{kind}: {url} is a model of kind {model.kind}")
-        if model:
-            yield JointPredictor(model, CATALOG)
-    yield RulePredictor(kind)
+def _predictors(kind: Kind, settings: PredictSettings) -> tuple[Predictor, ...]:
+    model = _model(kind, settings.models.get(kind, ""))
+    if model is None:
+        return (RulePredictor(kind),)
+    return (JointPredictor(model, CATALOG), RulePredictor(kind, acting(kind)))
+
+
+def _model(kind: Kind, url: str) -> TreesPredictor | None:
+    """The model at `url`, the one of the package for no URL, none where rules are asked for or nothing is shipped."""
+    if url == RulePredictor.name:
+        return None
+    if not url:
+        return registry.starter(kind, CATALOG)
+    model = registry.load(url, CATALOG)
+    if model.kind != kind:
+        raise ModelError(f"predict.models.{kind}: {url} is a model of kind {model.kind}")
+    return model
 
 
 def sources_sentence(forecaster: Forecaster) -> str:

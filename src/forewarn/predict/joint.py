@@ -15,8 +15,8 @@ import pyarrow as pa
 from forewarn.domain.feature import Catalog
 from forewarn.domain.risk import FailureForecast, Reason
 from forewarn.predict.base import Curves, Floats
-from forewarn.predict.rule_table import ODDS_FACTOR, SIGNS, Sign
-from forewarn.predict.rules import WEEK, RulePredictor, log_odds, odds_times
+from forewarn.predict.rule_table import ODDS_FACTOR, Sign
+from forewarn.predict.rules import WEEK, RulePredictor, acting, log_odds, odds_times
 from forewarn.predict.trees import REASONS, TreesPredictor
 
 
@@ -66,10 +66,10 @@ class JointPredictor:
 
 
 def unseen_signs(trees: TreesPredictor, catalog: Catalog) -> tuple[Sign, ...]:
-    """The signs of the trees' kind that look at a metric of which the trees know no column."""
+    """The signs of the trees' kind that say "act" and look at a metric of which the trees know no column."""
     seen = {feature.metric for feature in catalog.narrowed(trees.kind, trees.card.columns).stored(trees.kind)}
     metric = {feature.name: feature.metric for feature in catalog.stored(trees.kind)}
-    return tuple(sign for sign in SIGNS if sign.kind == trees.kind and metric.get(sign.feature) not in seen)
+    return tuple(sign for sign in acting(trees.kind) if metric.get(sign.feature) not in seen)
 
 
 def _either(learned: Sequence[Floats], shown: Floats) -> tuple[Floats, ...]:

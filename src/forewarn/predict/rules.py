@@ -133,6 +133,20 @@ class RulePredictor:
         return f"no {' and no '.join(words)}"
 
 
+def acting(kind: Kind) -> tuple[Sign, ...]:
+    """The signs of a kind without the grades that only say "look".
+
+    These are what counts beside a learned model: its threshold is that of its own rate of alarms and lies below such
+    grades, so that a single failed request would move VMs.
+    """
+    cut = (
+        replace(sign, grades=tuple(grade for grade in sign.grades if grade.probability >= ACT))
+        for sign in SIGNS
+        if sign.kind == kind
+    )
+    return tuple(sign for sign in cut if sign.grades)
+
+
 def _text(feature: Feature) -> str:
     """The catalogue's words for a feature, its window filled in."""
     return feature.text.format(value="{value}", window=window_in_words(feature.window))
