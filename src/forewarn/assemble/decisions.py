@@ -23,8 +23,9 @@ def newest(folder: Path, prefix: str, now: datetime) -> Path:
     found: dict[Path, float] = {}
     for path in folder.glob(f"{prefix}*/{FILE}"):
         with suppress(FileNotFoundError):  # its demonstration has just ended
-            found[path] = path.stat().st_mtime
-    found = {path: written for path, written in found.items() if now.timestamp() - written < RUNNING_S}
+            written_s = path.stat().st_mtime
+            if now.timestamp() - written_s < RUNNING_S:
+                found[path] = written_s
     if not found:
         raise RecordingError(f"no demonstration is running here: name a decision with --snapshot FOLDER/{FILE}")
     return max(found, key=lambda path: found[path])

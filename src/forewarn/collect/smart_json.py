@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from forewarn.collect.tree import label_text
+from forewarn.domain.metrics import SMART_LOW_BITS
 from forewarn.domain.telemetry import Sample
 
 UNREADABLE_MAX = 20  # fields named per drive; a document that is all nonsense is not worth more series
@@ -73,10 +74,9 @@ def unpack(attribute: int, raw: int, model: str) -> int | None:
     """
     if attribute in (1, 7, 195) and SEAGATE.search(model):
         return raw >> 32
-    if attribute == 188:
-        return raw & 0xFFFF
-    if attribute in (9, 240) and raw >> 32:
-        return raw & 0xFFFFFFFF
+    bits = SMART_LOW_BITS.get(attribute)
+    if bits and (attribute == 188 or raw >> bits):
+        return raw & ((1 << bits) - 1)
     return None
 
 

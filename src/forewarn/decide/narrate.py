@@ -56,10 +56,13 @@ def in_words(forecast: FailureForecast, horizon: timedelta) -> str:
         return f"{name} is unknown: {forecast.unknown_because}"
     raising = [reason.text for reason in forecast.reasons if reason.contribution > 0][:1]
     because = f" ({raising[0]})" if raising else ""
-    likely = f"p={probability:.2g}"
-    if not _TINY <= probability <= _SURE:
-        likely = f"p<{_TINY:g}" if probability < _TINY else f"p>{_SURE:g}"
-    return f"{name} fails within {horizon_name(horizon)} with {likely}{because}"
+    return f"{name} fails within {horizon_name(horizon)} with {_likely(probability)}{because}"
+
+
+def _likely(probability: float) -> str:
+    if probability < _TINY:
+        return f"p<{_TINY:g}"
+    return f"p>{_SURE:g}" if probability > _SURE else f"p={probability:.2g}"
 
 
 def part_name(component: str) -> str:

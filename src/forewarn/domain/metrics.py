@@ -47,9 +47,12 @@ SMART_ATTRIBUTES: tuple[tuple[int, str], ...] = (
     (199, "interface CRC errors"),
 )
 
-# Raw values in which makers pack more than the count: these many low bits are the count. Seagate puts two further
-# counters above the timeouts, some makers put minutes above the hours.
-SMART_LOW_BITS: Mapping[int, int] = {9: 32, 188: 16}
+# Raw values in which makers pack more than the count: these many low bits are the count. Two counts of slow commands
+# stand above the timeouts, fractions of an hour above the hours (9 and 240).
+SMART_LOW_BITS: Mapping[int, int] = {9: 32, 188: 16, 240: 32}
+
+# The info series that tells what a sensor is called.
+SENSOR_LABEL = "node_hwmon_sensor_label"
 
 
 def _smart(attribute: int, help_text: str) -> Metric:

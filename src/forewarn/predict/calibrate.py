@@ -92,9 +92,10 @@ def _mapped(odds: Floats, terms: _Terms) -> Floats:
 def _fitted(odds: Floats, failed: NDArray[np.bool_], steps_max: int) -> _Terms:
     """A parabola if much speaks for it, else a line if that rises, else the level alone."""
     _, slope, intercept = line = _likeliest(odds, failed, 2, steps_max)
-    parabola = _likeliest(odds, failed, 3, steps_max)
-    if failed.sum() >= _BENT_FAILURES and _better(odds, failed, parabola, line):
-        return parabola
+    if failed.sum() >= _BENT_FAILURES:
+        parabola = _likeliest(odds, failed, 3, steps_max)
+        if _better(odds, failed, parabola, line):
+            return parabola
     # A line that falls would turn the order of the drives around: then only the level is believed.
     return (0.0, slope, intercept) if slope > _RISE_MIN else (0.0, 1.0, _level(odds, float(failed.sum())))
 

@@ -1,8 +1,8 @@
 """A learned model beside the signs that it never saw.
 
 A model knows only what its recording held: drives recorded day by day know no failed requests of the last hour and no
-NVMe warnings. Signs of the rule table that look at other metrics are hazards of their own and add to the model's
-curve; signs that look at metrics which the model has weighed already say nothing new and are left out.
+NVMe warnings. Signs of the rule table that say "act" and look at other metrics are hazards of their own and add to the
+model's curve; signs that look at metrics which the model has weighed already say nothing new and are left out.
 """
 
 from collections.abc import Sequence
@@ -51,9 +51,12 @@ class JointPredictor:
     def _joined(self, learned: FailureForecast, shown: Floats, reasons: Sequence[Reason]) -> FailureForecast:
         curves = _either([np.array(curve) for curve in (learned.probabilities, learned.low, learned.high)], shown)
         probabilities, low, high = (tuple(curve.tolist()) for curve in curves)
+        # The rules weighed their reasons against their own base rate. Of two signs of a family that weigh the same,
+        # neither adds anything to the other: then all share alike.
         added = log_odds(probabilities[WEEK]) - log_odds(learned.probabilities[WEEK])
-        share = added / sum(reason.contribution for reason in reasons)  # the rules weighed them against their own base
-        weighed = [replace(reason, contribution=share * reason.contribution) for reason in reasons]
+        weights = np.array([reason.contribution for reason in reasons])
+        weights = weights / weights.sum() if weights.sum() else np.full(len(reasons), 1.0 / len(reasons))
+        weighed = [replace(r, contribution=w) for r, w in zip(reasons, (added * weights).tolist(), strict=True)]
         return replace(
             learned,
             probabilities=probabilities,

@@ -1,4 +1,4 @@
-"""Where models live: a folder of JSON on any fsspec URL, sealed by checksums.
+"""Where models live: a folder of JSON on any fsspec URL, sealed by checksums, and the models that come in the package.
 
 `trees.json` is XGBoost's own JSON, `manifest.json` the card with the checksum of everything. It is written last,
 so that a model which was written in part is none. Nothing here is ever unpickled or executed.

@@ -18,11 +18,9 @@ from forewarn.domain.feature import Feature
 from forewarn.domain.inventory import Kind
 from forewarn.domain.risk import HORIZONS, FailureForecast, Reason
 from forewarn.features.catalog import CATALOG
-from forewarn.predict.base import Curves
+from forewarn.predict.base import Curves, Floats
 from forewarn.predict.explain import window_in_words
 from forewarn.predict.rule_table import ACT, BASES, ODDS_FACTOR, SIGNS, TELLING, Comparison, Grade, Sign
-
-Floats = NDArray[np.float64]
 
 MONTH_S = HORIZONS[-1].total_seconds()
 YEAR_S = timedelta(days=365.25).total_seconds()
@@ -67,7 +65,7 @@ class RulePredictor:
         """P(failure within each horizon) for every row, with its low and high value."""
         return self._curves(frame, self._by_sign(frame))
 
-    def shown(self, frame: pa.Table) -> "Shown":
+    def shown(self, frame: pa.Table) -> Shown:
         """What the signs alone say, without the base rate."""
         by_sign = self._by_sign(frame)
         survival = self._survival(by_sign, frame.num_rows) / (1.0 - self._base)

@@ -171,10 +171,12 @@ def _columns(catalog: Catalog, kind: Kind, metrics: Sequence[str]) -> tuple[str,
     def filled(name: str) -> bool:
         return {feature.metric for feature in catalog.narrowed(kind, [name]).stored(kind)} <= set(metrics)
 
-    names = catalog.names(kind)
-    left_out = set(_matching(names, LEFT_OUT[kind]).tolist())
-    chosen = [names[number] for number in _matching(names, LEARNED[kind]).tolist() if number not in left_out]
-    return tuple(name for name in chosen if filled(name))
+    names = [n for n in catalog.names(kind) if _matches(n, LEARNED[kind]) and not _matches(n, LEFT_OUT[kind])]
+    return tuple(name for name in names if filled(name))
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _empty_card(
@@ -286,7 +288,8 @@ def _sampled(
 ) -> Iterator[_Periods]:
     """All failures and a sample of the rest, week by week; the same at every call."""
     random = np.random.default_rng(settings.seed)
-    hidden = [_matching(columns, patterns) for patterns in (PEERS, PAST, (*PEERS, *PAST))]
+    missing = (PEERS, PAST, (*PEERS, *PAST))
+    hidden = [np.flatnonzero([_matches(name, patterns) for name in columns]) for patterns in missing]
     for week in weeks:
         outcomes = labels.outcomes(week.rows, lifetimes, known_until)
         periods = hazard.sampled(hazard.person_periods(outcomes), settings.keep, random)
@@ -297,11 +300,6 @@ def _sampled(
             copies[number :: len(hidden), places] = np.nan
         failed = np.concatenate((periods.failed, periods.failed[again]))
         yield _Periods(np.concatenate((values, copies)), failed, len(again))
-
-
-def _matching(columns: Sequence[str], patterns: Sequence[str]) -> NDArray[np.int64]:
-    """The numbers of the columns whose names match any of the patterns."""
-    return np.flatnonzero([any(fnmatchcase(name, pattern) for pattern in patterns) for name in columns])
 
 
 def _calibrated(trial: _Fit, weeks: Sequence[_Week], lifetimes: pa.Table) -> _Fit:

@@ -64,6 +64,9 @@ class Store:
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
 Merged: TypeAlias = "dict[tuple[int, Window], Arrays]"
+Latest: TypeAlias = dict[tuple[int, int], tuple[Numbers, Heads]]  # per metric and unit: series, and their states
+
+_NO_HEADS = (np.empty(0, np.int64), Heads(np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64)))
 
 
 def values(store: Store, catalog: Catalog, features: Sequence[Feature], rows: Rows) -> dict[Feature, Column]:
@@ -106,7 +109,7 @@ class Frozen:
     key: tuple[object, ...]
     until: int
     states: Merged
-    latest: dict[tuple[int, int], tuple[Numbers, Heads]] = field(default_factory=dict)
+    latest: Latest = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ class _Chunk:
         self._metric_number = {metric.key: number for number, metric in enumerate(self._metrics)}
         self._windows = list(dict.fromkeys(Window.of(f.window) for f in features if f.aggregate is not Aggregate.LAST))
         self._pairs = [self._pairs_of(metric) for metric in self._metrics]
-        self._latest: dict[tuple[int, int], Heads] = {}
+        self._latest: Latest = {}
         self._frozen: Frozen | None = None
 
     def _pairs_of(self, metric: Metric) -> _Pairs:
@@ -281,20 +284,14 @@ class _Chunk:
 
     def _latest_states(self, metric_number: int, unit: int) -> Heads:
         """The newest state of a metric's pairs at the asked times, floored to `unit`."""
-        about = (metric_number, unit)
-        if about not in self._latest:
-            pairs = self._pairs[metric_number]
-            kept = self._frozen.latest if self._frozen is not None and unit > 1 else {}
+        pairs = self._pairs[metric_number]
+        kept = self._frozen.latest if self._frozen is not None and unit > 1 else self._latest
+        known, heads = kept.get((metric_number, unit), _NO_HEADS)
+        if not np.array_equal(known, pairs.series):
             at = floor(self._rows.time[pairs.row], unit)
-            if about in kept:
-                series, heads = kept[about]
-                if not np.array_equal(series, pairs.series):
-                    heads = _completed(self._store, series, heads, pairs.series, at)
-            else:
-                heads = _latest(self._store, pairs.series, at)
-            kept[about] = pairs.series, heads
-            self._latest[about] = heads
-        return self._latest[about]
+            heads = _completed(self._store, known, heads, pairs.series, at)
+            kept[metric_number, unit] = pairs.series, heads
+        return heads
 
 
 def _numpy(table: pa.Table, name: str) -> NDArray[np.float64] | Times:
@@ -323,10 +320,12 @@ def _latest(store: Store, series: Numbers, at: Times) -> Heads:
 
 
 def _completed(store: Store, known: Numbers, heads: Heads, series: Numbers, at: Times) -> Heads:
-    """The newest states of `series`, all at one time: taken from those that are known, looked up where one is not."""
+    """The newest states of `series`: taken from those known at the same one time, looked up where one is not."""
+    if not len(known):
+        return _latest(store, series, at)
     order = np.argsort(known)
-    place = np.minimum(np.searchsorted(known[order], series), max(0, len(known) - 1))
-    held = known[order][place] == series if len(known) else np.zeros(len(series), np.bool_)
+    place = np.minimum(np.searchsorted(known[order], series), len(known) - 1)
+    held = known[order][place] == series
     found = _latest(store, series[~held], at[~held])
     joined = []
     for name in ("last", "last_time", "until"):

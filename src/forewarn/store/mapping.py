@@ -17,13 +17,12 @@ import numpy as np
 import pyarrow as pa
 
 from forewarn.domain.inventory import Kind, component_id
-from forewarn.domain.metrics import IDENTITIES, METRICS, Identity
+from forewarn.domain.metrics import IDENTITIES, METRICS, SENSOR_LABEL, Identity
 from forewarn.domain.telemetry import Combine, Metric, Sample
 from forewarn.store.base import DEVICES, SAMPLES, TIME, Batch
 
 _Texts: TypeAlias = "pa.Array[Any]"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SENSOR_LABEL = "node_hwmon_sensor_label"
 _Key = tuple[str, tuple[tuple[str, str], ...]]  # a series: its name and its labels
 
 
