@@ -74,6 +74,6 @@ def _modules(folder: str) -> list[str]:
     return [".".join(path.parts).removesuffix(".__init__") for path in paths]
 
 
-@pytest.mark.parametrize("part", ["src/forewarn/collect", "src/forewarn/cli.py"])
+@pytest.mark.parametrize("part", ["src/forewarn/collect", "src/forewarn/cli"])
 def test_what_starts_on_every_host_loads_nothing_of_the_controller(part: str) -> None:
     assert _loads("forewarn", *_modules(part)) & _heavy() == set()

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from forewarn import cli
 from forewarn.assemble import agent, decisions
+from forewarn.cli import demo
 from forewarn.clock import RealClock
 from forewarn.decide.decision import Decision
 from forewarn.decide.policy import PolicySettings
@@ -64,15 +65,15 @@ def test_without_a_name_the_plan_is_that_of_the_demonstration_which_wrote_last(
     with pytest.raises(RecordingError, match="no demonstration is running here: name a decision with --snapshot"):
         RUN.invoke(cli.app, ["plan"], catch_exceptions=False)
     for name, probability in (("old", 0.5), ("new", 0.001)):
-        folder = tmp_path / f"{cli.DEMO_FOLDER}{name}"
+        folder = tmp_path / f"{demo.DEMO_FOLDER}{name}"
         folder.mkdir()
         decision(folder, probability)
     minute_ago_s = RealClock().now().timestamp() - 60.0
-    os.utime(tmp_path / f"{cli.DEMO_FOLDER}old" / decisions.FILE, (minute_ago_s, minute_ago_s))
+    os.utime(tmp_path / f"{demo.DEMO_FOLDER}old" / decisions.FILE, (minute_ago_s, minute_ago_s))
     assert RUN.invoke(cli.app, ["plan"]).exit_code == 0
-    (tmp_path / f"{cli.DEMO_FOLDER}new" / decisions.FILE).unlink()
+    (tmp_path / f"{demo.DEMO_FOLDER}new" / decisions.FILE).unlink()
     assert RUN.invoke(cli.app, ["plan"]).exit_code == 2
-    os.utime(tmp_path / f"{cli.DEMO_FOLDER}old" / decisions.FILE, (1.0, 1.0))  # left by one that was killed
+    os.utime(tmp_path / f"{demo.DEMO_FOLDER}old" / decisions.FILE, (1.0, 1.0))  # left by one that was killed
     with pytest.raises(RecordingError, match="no demonstration is running here"):
         RUN.invoke(cli.app, ["plan"], catch_exceptions=False)
 

@@ -66,7 +66,7 @@ class Journal:
         now = self._database.clock.now()
         with self._database.write() as connection:
             epoch = _newest_epoch(connection) + 1
-            connection.execute(insert(LEADERS).values(epoch=epoch, since=now))
+            connection.execute(insert(LEADERS).values(epoch=epoch, since=now, holder="", expires_at=now))
             old = MOVES.c.changed_at < now - timedelta(days=self._settings.kept_days)
             connection.execute(delete(MOVES).where(old, ENDED))
         self._epoch = epoch

@@ -6,7 +6,6 @@ receives none. `automatic` holds here by an override that is logged, and only fo
 
 import itertools
 import socket
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -17,8 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from forewarn.assemble.site import Site, SiteSettings, sources_sentence
+from forewarn.assemble.up import Say, start_agent
 from forewarn.clock import Clock, RealClock, SimulatedClock
 from forewarn.collect import agent
+from forewarn.collect.agent import AgentSettings
 from forewarn.control import Control, Mode
 from forewarn.domain.situation import LogLine, Severity, Snapshot
 from forewarn.domain.telemetry import Sample
@@ -28,8 +29,6 @@ from forewarn.sim.play import ONCE, Simulation, SimulationSettings, play
 from forewarn.sim.report import Report
 from forewarn.web.app import create_app
 from forewarn.web.server import serve
-
-Say = Callable[[str], None]
 
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)  # of the virtual clock: equal seeds give equal runs
 
@@ -69,7 +68,7 @@ def run(folder: Path, clock: RealClock, settings: DemoSettings, site_settings: S
         )
         server = serve(app, demo.site.settings.web)
         stack.callback(server.stop)
-        stack.callback(_start_agent(demo, clock))
+        stack.callback(start_agent(demo.site, AgentSettings(interval_s=5.0), clock, demo.own_name))
         say(f"Dashboard: {server.address}   (Ctrl-C ends the demonstration)")
         return play(demo.simulation, _telling(demo.control.cycle, say), demo.site.take, settings.interval_s)
 
@@ -78,7 +77,7 @@ def run_once(folder: Path, settings: DemoSettings, site_settings: SiteSettings) 
     """Run the demonstration on a virtual clock, to its end, without a dashboard."""
     clock = SimulatedClock(START)
     demo = _Demo(folder, clock, settings, site_settings, ONCE, settings.once_interval_s)
-    collectors = agent.build_collectors(agent.AgentSettings(), clock)
+    collectors = agent.build_collectors(AgentSettings(), clock)
 
     def deliver(shown: Mapping[str, list[Sample]], now: datetime) -> None:
         demo.site.take({**shown, demo.own_name: agent.collect_once(collectors, clock)}, now)
@@ -129,25 +128,6 @@ class _Demo:
 def _own_name(simulation: Simulation) -> str:
     name = socket.gethostname() or "this-machine"
     return f"{name}-real" if name in simulation.driver.inventory().host_by_name else name
-
-
-def _start_agent(demo: _Demo, clock: RealClock) -> Callable[[], None]:
-    """Start this machine's agent; returns what ends it."""
-    settings = agent.AgentSettings(interval_s=5.0)
-    own = agent.Agent(
-        agent.build_collectors(settings, clock),
-        lambda samples: demo.site.take({demo.own_name: samples}, clock.now()),
-        clock,
-        settings,
-    )
-    thread = threading.Thread(target=own.run, args=(lambda: clock.stopped,), name="agent")
-    thread.start()
-
-    def end() -> None:
-        clock.stop()
-        thread.join()
-
-    return end
 
 
 def _telling(cycle: Callable[[], Snapshot], say: Say) -> Callable[[], Snapshot]:

@@ -38,7 +38,7 @@ class Database:
 
     >>> with Database("sqlite://").read() as connection:
     ...     connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
-    '0001'
+    '0002'
     """
 
     def __init__(self, url: str, clock: Clock | None = None, settings: DatabaseSettings | None = None) -> None:

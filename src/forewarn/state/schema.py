@@ -6,6 +6,7 @@ Times are stored in UTC without a zone and come back with one. Tables that only 
 from datetime import UTC, datetime
 
 from sqlalchemy import (
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -21,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0001"  # the newest revision in migrations/versions; revisions are numbers of four digits
+HEAD = "0002"  # the newest revision in migrations/versions; revisions are numbers of four digits
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -45,6 +46,8 @@ LEADERS = Table(
     METADATA,
     Column("epoch", Integer, primary_key=True),
     Column("since", UtcTime, nullable=False),
+    Column("holder", String, nullable=False),  # which process of which machine
+    Column("expires_at", UtcTime, nullable=False),  # when its lease ends unless it renews it
 )
 
 # Every move that was ever intended or refused, as it stands now.
@@ -136,3 +139,135 @@ FAILURES = Table(
     Column("state", String, nullable=False),
 )
 Index("failures_by_time", FAILURES.c.time)
+
+# What was changed: boots, kernels, firmware, parts, maintenance. None of it is a failure.
+CHANGES = Table(
+    "changes",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("time", UtcTime, nullable=False),
+    Column("host", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("component", String, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+)
+Index("changes_by_time", CHANGES.c.time)
+
+# The forecasts that were raised above `watch`, one per part until it is judged, and what became of them.
+LEDGER = Table(
+    "ledger",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("component", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("host", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("made_at", UtcTime, nullable=False),
+    Column("due_at", UtcTime, nullable=False),  # made_at and the horizon
+    Column("probability", Float, nullable=False),
+    Column("threshold", Float, nullable=False),
+    Column("state", String, nullable=False),
+    Column("judged_at", UtcTime),
+    Column("because", Text, nullable=False),
+)
+Index("ledger_one_open", LEDGER.c.component, unique=True, sqlite_where=text("state = 'open'"))
+Index("ledger_by_due", LEDGER.c.due_at)
+
+# How far Forewarn may go by itself, by scope; empty texts mean every aggregate, kind or action.
+GRANTS = Table(
+    "grants",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("mode", String, nullable=False),
+    Column("aggregate", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("granted_at", UtcTime, nullable=False),
+    Column("until", UtcTime),
+    Column("overrides", Boolean, nullable=False),  # whether it holds without evidence of this site
+    Column("who", String, nullable=False),
+    Column("why", Text, nullable=False),
+)
+
+# Each time the breaker tripped; the newest row latches until somebody clears it.
+BREAKER = Table(
+    "breaker",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("tripped_at", UtcTime, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("cleared_at", UtcTime),
+    Column("cleared_by", String, nullable=False),
+    Column("cleared_why", Text, nullable=False),
+)
+
+# Times in which hosts are worked on (`maintenance`) or in which nothing moves (`freeze`).
+WINDOWS = Table(
+    "windows",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("hosts", String, nullable=False),  # a pattern such as `rack1-*`
+    Column("starts_at", UtcTime, nullable=False),
+    Column("ends_at", UtcTime, nullable=False),
+    Column("source", String, nullable=False),  # api, alertmanager
+    Column("key", String, nullable=False),  # what the source calls it
+    Column("who", String, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("ended_at", UtcTime),
+)
+
+# The hosts that Forewarn itself keeps from receiving VMs, each for a time that it renews.
+CORDONS = Table(
+    "cordons",
+    METADATA,
+    Column("host", String, primary_key=True),
+    Column("set_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("why", Text, nullable=False),
+)
+
+# Whom Forewarn knows: tokens of programs and agents, one-time logins, and the sessions of browsers. Only hashes.
+CREDENTIALS = Table(
+    "credentials",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("use", String, nullable=False),  # token, login, session
+    Column("name", String, nullable=False),
+    Column("role", String, nullable=False),
+    Column("hosts", Text, nullable=False),  # JSON: patterns of the hosts for which an agent speaks
+    Column("hash", String, nullable=False, unique=True),
+    Column("made_at", UtcTime, nullable=False),
+    Column("made_by", String, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("used_at", UtcTime),
+    Column("revoked_at", UtcTime),
+)
+
+# Who did what, and why. Rows are never changed.
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("time", UtcTime, nullable=False),
+    Column("who", String, nullable=False),
+    Column("role", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("target", String, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("result", String, nullable=False),
+    Column("detail", Text, nullable=False),  # JSON
+)
+Index("audit_by_time", AUDIT.c.time)
+
+# The alerts that are on, so that a restart neither forgets one nor tells it twice.
+ALERTS = Table(
+    "alerts",
+    METADATA,
+    Column("key", String, primary_key=True),
+    Column("started_at", UtcTime, nullable=False),
+    Column("told_at", UtcTime),
+    Column("text", Text, nullable=False),
+)

@@ -1,0 +1,38 @@
+"""The command line. It parses, calls what `assemble` builds, prints, and turns every Forewarn error into one sentence.
+
+Heavy parts are imported inside the commands that need them: `forewarn agent` runs on every host and stays light.
+"""
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from forewarn.cli import demo, host, models, settings
+from forewarn.errors import ForewarnError
+
+app = typer.Typer(
+    name="forewarn",
+    help="Moves virtual machines off a host before its hardware fails.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for command in (host.up, host.agent, demo.demo, demo.plan, models.train, models.evaluate):
+    app.command()(command)
+app.add_typer(settings.app, name="config")
+
+
+def main() -> None:
+    """Run the command line; a Forewarn error becomes one sentence on stderr and exit code 1."""
+    try:
+        app()
+    except ForewarnError as error:
+        typer.echo(f"forewarn: {error}", err=True)
+        sys.exit(1)
+
+
+@app.callback()
+def _start(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more, on stderr.")] = False) -> None:
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

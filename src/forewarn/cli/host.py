@@ -1,0 +1,48 @@
+"""What runs on a machine: the agent of a host, or everything at once."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forewarn import config
+from forewarn.cli.common import ConfigFile, until_signal
+
+
+def agent(
+    once: Annotated[bool, typer.Option("--once", help="Collect once, print the exposition text, and end.")] = False,
+    smartctl_json: Annotated[
+        Path | None, typer.Option(help="Read recorded `smartctl --json` outputs from this folder, not drives.")
+    ] = None,
+    listen: Annotated[str, typer.Option(help="Serve /metrics at HOST:PORT.")] = "",
+    config_file: ConfigFile = None,
+) -> None:
+    """Collect this host's telemetry under the names of node_exporter and smartctl_exporter."""
+    from forewarn.assemble import agent as assembly
+
+    tree = assembly.read(config_file, os.environ, smartctl_json, listen)
+    if once:
+        typer.echo(assembly.once(tree), nl=False)
+        return
+    with until_signal() as clock:
+        typer.echo(f"Metrics: http://{tree.listen.host}:{tree.listen.port}/metrics", err=True)
+        assembly.serve(tree, clock)
+
+
+def up(
+    folder: Annotated[Path, typer.Option("--state", envvar="FOREWARN_STATE", help="Where everything is kept.")] = Path(
+        "/var/lib/forewarn"
+    ),
+    port: Annotated[int | None, typer.Option(help="Port of the dashboard; 0 takes a free one.")] = None,
+    config_file: ConfigFile = None,
+) -> None:
+    """Run agent, controller, stores and dashboard on this machine; nothing is moved unless that is configured."""
+    from forewarn.assemble import up as assembly
+
+    settings = config.load(assembly.UpSettings, config_file, os.environ)
+    if port is not None:
+        settings = replace(settings, web=replace(settings.web, port=port))
+    with until_signal() as clock:
+        assembly.up(folder, clock, settings, typer.echo)
