@@ -14,7 +14,7 @@ from pathlib import Path
 from forewarn.act.executor import Executor
 from forewarn.act.journal import Journal
 from forewarn.clock import Clock
-from forewarn.decide import narrate
+from forewarn.decide import narrate, told
 from forewarn.decide.decision import Decision
 from forewarn.decide.policy import PolicySettings
 from forewarn.domain.events import FailureEvent
@@ -26,6 +26,7 @@ from forewarn.domain.situation import LadderStep, LogLine, Severity, Situation, 
 from forewarn.drivers.base import Inventory
 from forewarn.features import frame
 from forewarn.predict.base import Forecaster
+from forewarn.predict.fresh import fresh, last_heard
 from forewarn.state.events import FailureEvents
 from forewarn.state.ladder import Ladder
 from forewarn.state.log import LogLines
@@ -55,6 +56,9 @@ class ControlSettings:
 
     recent_s: float = 86_400.0
     """How far back, in seconds, ended moves are shown to the planner, so that it does not repeat itself."""
+
+    silent_s: float = 300.0
+    """Seconds without any sample of a host after which its parts are unknown: what it showed before counts no more."""
 
     log_lines: int = 200
     """Number of the newest log lines that a snapshot carries."""
@@ -96,6 +100,7 @@ class Control:
         self._executor, self._clock, self._settings = executor, clock, settings
         self._cycles = 0
         self._last: Cluster | None = None
+        self._told = told.Told()
 
     def cycle(self) -> Snapshot:
         """Look once, decide once, act once, and leave a snapshot whose sentence says what happened."""
@@ -106,7 +111,7 @@ class Control:
         decision = Decision(self._situation(cluster, forecasts, now), self._policy, now)
         plan, ladder = decision.plan()
         outcomes = obeyed + self._act(plan, cluster)
-        self._remember(decision, ladder, self._lines(decision.situation, ladder, outcomes, now))
+        self._remember(decision, ladder, self._lines(decision.situation, plan, ladder, outcomes, now))
         return self._leave_snapshot(decision.situation, plan, ladder, now)
 
     def run(self, stopped: Callable[[], bool]) -> None:
@@ -142,7 +147,8 @@ class Control:
             kind: frame.build(self._store.features(self._catalog, kind, [now]), self._catalog, kind)
             for kind in COMPONENT_KINDS
         }
-        return complete(cluster, self._forecaster.forecast(frames), now)
+        made = fresh(self._forecaster.forecast(frames), last_heard(self._store.devices()), self._settings.silent_s, now)
+        return complete(cluster, made, now)
 
     def _situation(self, cluster: Cluster, forecasts: tuple[FailureForecast, ...], now: datetime) -> Situation:
         journal = self._memory.journal
@@ -157,12 +163,19 @@ class Control:
         )
 
     def _lines(
-        self, situation: Situation, ladder: Sequence[LadderStep], outcomes: Sequence[Outcome], now: datetime
+        self,
+        situation: Situation,
+        plan: Plan,
+        ladder: Sequence[LadderStep],
+        outcomes: Sequence[Outcome],
+        now: datetime,
     ) -> list[LogLine]:
         horizon = self._policy.horizon
         ended = (*outcomes, *situation.recent)
         lines = [*narrate.host_lines(self._last, situation.cluster, ended)]
         lines += narrate.ladder_lines(situation.ladder, ladder, situation.forecasts, horizon, now)
+        news, self._told = told.tell(self._told, situation, plan, ladder)
+        lines += news
         states = {outcome.move.id: outcome.state for outcome in situation.in_flight}  # progress alone is no news
         lines += (narrate.outcome_line(o) for o in outcomes if states.get(o.move.id) != o.state)
         return lines
@@ -217,10 +230,11 @@ def complete(cluster: Cluster, forecasts: Sequence[FailureForecast], now: dateti
 
 
 def failures(before: Cluster | None, after: Cluster) -> list[FailureEvent]:
-    """An event for each host that the driver saw go down since `before`."""
+    """An event for each host that the driver saw go down since `before`; one that was in maintenance did not fail."""
     hosts = before.host_by_name if before else {}
+    excused = (HostState.DOWN, HostState.MAINTENANCE)
     return [
         FailureEvent(after.time, host.name, Kind.HOST, "", "driver", "the placement service reports the host down")
         for host in after.hosts
-        if host.state == HostState.DOWN and host.name in hosts and hosts[host.name].state != HostState.DOWN
+        if host.state == HostState.DOWN and host.name in hosts and hosts[host.name].state not in excused
     ]

@@ -16,6 +16,7 @@ from forewarn.control import Mode
 from forewarn.domain.situation import LogLine
 from forewarn.sim.play import Simulation, SimulationSettings, play
 from forewarn.sim.report import Report
+from forewarn.sim.scenario import ClusterSettings
 from tests.scenarios.scenario import Scenario, read
 
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
@@ -25,8 +26,11 @@ UPDATE = bool(os.environ.get("FOREWARN_UPDATE_GOLDEN"))
 
 def run(scenario: Scenario, folder: Path) -> tuple[Report, tuple[LogLine, ...]]:
     clock = SimulatedClock(START)
-    settings = SimulationSettings(hosts=scenario.hosts, vms=scenario.vms)
-    simulation = Simulation(scenario.seed, clock, settings, [line.fault(START) for line in scenario.faults])
+    built = ClusterSettings(scenario.hosts_per_rack, scenario.utilization)
+    settings = SimulationSettings(hosts=scenario.hosts, vms=scenario.vms, cluster=built)
+    faults = [line.fault(START) for line in scenario.faults]
+    happenings = [happening for line in scenario.events for happening in line.happenings(START)]
+    simulation = Simulation(scenario.seed, clock, settings, faults, happenings)
     vms = {vm.name: vm.id for vm in simulation.driver.inventory().vms}
     for broken in scenario.moves_failing:
         simulation.driver.fail_next_move(vms[broken.vm], broken.text)
@@ -34,11 +38,11 @@ def run(scenario: Scenario, folder: Path) -> tuple[Report, tuple[LogLine, ...]]:
     control = replace(SiteSettings().control, mode=mode, interval_s=scenario.interval_s)
     site = Site(folder, clock, replace(SiteSettings(), control=control))
     try:
-        for batch in simulation.world.history():
+        for batch in simulation.world.history(scenario.history_days):
             site.store.append(batch)
         site.store.roll_up(START)
         until = START + timedelta(minutes=scenario.minutes)
-        report = play(simulation, site.control(simulation.driver).cycle, site.take, scenario.interval_s, until)
+        report = play(simulation, site.control(simulation.service).cycle, site.take, scenario.interval_s, until)
         return report, tuple(reversed(site.memory.log.recent(10_000)))
     finally:
         site.close()

@@ -189,7 +189,7 @@ def test_destination_disabled_or_in_maintenance_between_plan_and_act_is_refused(
     site.driver.fail_host("d")
     outcomes = site.executor.run(plan, site.driver.inventory())
     assert [outcome.state for outcome in outcomes] == [MoveState.REFUSED] * 3
-    assert [outcome.text for outcome in outcomes] == ["b takes no VMs", "c is maintenance", "d is down"]
+    assert [outcome.text for outcome in outcomes] == ["b takes no VMs", "c is in maintenance", "d is down"]
     assert site.started() == []
 
 
@@ -198,7 +198,7 @@ def test_destination_disabled_after_the_last_look_is_refused_by_the_placement_se
     plan, seen = site.plan(move()), site.driver.inventory()
     site.driver.maintain("b")
     [outcome] = site.executor.run(plan, seen)
-    assert (outcome.state, outcome.text) == (MoveState.REFUSED, "b is maintenance")
+    assert (outcome.state, outcome.text) == (MoveState.REFUSED, "b is in maintenance")
     assert site.started() == []
 
 

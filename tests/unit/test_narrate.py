@@ -110,7 +110,58 @@ def test_more_than_five_names_are_cut() -> None:
 def test_a_host_that_returns_is_said_and_one_in_maintenance_is_not_a_failure() -> None:
     (line,) = host_lines(with_state(HostState.DOWN), CLUSTER, [])
     assert line.text == "host03 is back"
-    assert host_lines(CLUSTER, with_state(HostState.MAINTENANCE), []) == ()
+    (line,) = host_lines(CLUSTER, with_state(HostState.MAINTENANCE), [])
+    assert (line.severity, line.text) == (Severity.INFO, "host03 is in maintenance")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        (HostState.MAINTENANCE, HostState.UP, "host03 is back from maintenance"),
+        (HostState.MAINTENANCE, HostState.DOWN, "host03 is down for its maintenance"),
+        (HostState.UP, HostState.UNKNOWN, "host03 is in an unknown state"),
+    ],
+)
+def test_a_change_that_is_no_failure_is_told_without_alarm(before: HostState, after: HostState, text: str) -> None:
+    (line,) = host_lines(with_state(before), with_state(after), [])
+    assert (line.severity, line.text) == (Severity.INFO, text)
+
+
+def climbed(rung: Rung, *forecasts: FailureForecast) -> list[str]:
+    before = [LadderStep(each.component, Rung.WATCH if rung is Rung.CLEAR else Rung.CLEAR, NOW) for each in forecasts]
+    after = [LadderStep(each.component, rung, NOW) for each in forecasts]
+    return [line.text for line in ladder_lines(before, after, forecasts, WEEK, NOW)]
+
+
+def some(count: int, **changes: object) -> list[FailureForecast]:
+    return [replace(FORECAST, component=f"disk:ZA{number}", **changes) for number in range(count)]  # type: ignore[arg-type]
+
+
+def test_many_parts_of_a_host_that_fall_silent_together_share_a_line() -> None:
+    silent = some(3, probabilities=(), unknown_because="no telemetry for 6 min")
+    assert climbed(Rung.WATCH, *silent) == [
+        "host03: from 'clear' to 'watch': 3 parts: each is unknown: no telemetry for 6 min"
+    ]
+    assert climbed(Rung.WATCH, *silent[:2]) == [
+        "host03: from 'clear' to 'watch': disk ZA0 is unknown: no telemetry for 6 min",
+        "host03: from 'clear' to 'watch': disk ZA1 is unknown: no telemetry for 6 min",
+    ]
+
+
+def test_many_parts_that_are_well_again_share_a_line_with_the_worst_of_them() -> None:
+    healthy, worst = (
+        some(3, probabilities=(1e-6,) * 6),
+        replace(FORECAST, probabilities=(0.0, 0.0, 0.0, 0.0, 0.002, 0.1)),
+    )
+    assert climbed(Rung.CLEAR, *healthy) == [
+        "host03: from 'watch' to 'clear': 3 parts: each fails within 7 d with p<0.0005"
+    ]
+    (line,) = climbed(Rung.CLEAR, *healthy[1:], replace(worst, component="disk:ZA9"))
+    assert line == "host03: from 'watch' to 'clear': 3 parts: each fails within 7 d with p=0.002, at the most"
+
+
+def test_every_part_for_which_vms_move_has_a_line_of_its_own() -> None:
+    assert len(climbed(Rung.MOVE, *some(4))) == 4
 
 
 def test_a_first_look_and_a_new_host_are_no_change() -> None:

@@ -64,7 +64,7 @@ def test_the_host_of_the_vm_is_never_a_target() -> None:
 @pytest.mark.parametrize("state", [HostState.DOWN, HostState.MAINTENANCE, HostState.UNKNOWN])
 def test_only_a_host_that_is_up_receives(state: HostState) -> None:
     verdict = only_refusal(host("b", state=state))
-    assert (verdict.refusal, verdict.text) == (Refusal.TARGET_DOWN, f"vm-v cannot go to b: it is {state}")
+    assert (verdict.refusal, verdict.text) == (Refusal.TARGET_DOWN, f"vm-v cannot go to b: it is {state.words}")
 
 
 def test_a_host_whose_driver_can_only_look_receives_nothing() -> None:

@@ -67,7 +67,7 @@ def test_a_high_vm_moves_even_if_the_part_is_not_proven_to_be_in_its_path() -> N
     assert [(v.vm, v.refusal) for v in made.verdicts if "stays" in v.text] == [("w", Refusal.NOT_IN_PATH)]
     (ticket,) = made.tickets
     assert (ticket.host, ticket.component, ticket.kind) == ("a", "disk:a/sda", Kind.DISK)
-    assert ticket.text.endswith("over its threshold 0.1: it is not proven to be in the path of any VM")
+    assert ticket.text.endswith("over its threshold 0.1; it is not proven to be in the path of any VM")
 
 
 def test_a_part_that_the_inventory_does_not_know_raises_a_ticket() -> None:
@@ -106,7 +106,7 @@ def test_one_of_a_pair_of_supplies_makes_a_ticket_and_moves_only_high_vms() -> N
     seen = situation([A, B], [vm("v", "a"), vm("w", "a", HIGH)], parts=[*pair, part("b")], risks={"power:a/PSU1": 0.5})
     assert moves(seen) == [("w", "b")]
     assert staying(seen).refusal is Refusal.REDUNDANT
-    assert [ticket.text.partition(": ")[2] for ticket in planned(seen).tickets] == [
+    assert [ticket.text.partition("; ")[2] for ticket in planned(seen).tickets] == [
         "1 more of psu can fail before VMs do"
     ]
 

@@ -237,7 +237,7 @@ def test_a_down_maintained_cordoned_or_closed_target_is_refused() -> None:
     world.driver.fail_host("b")
     assert "b is down" in refusal(world, move(target="b"))
     world.driver.maintain("c")
-    assert "c is maintenance" in refusal(world, move(target="c"))
+    assert "c is in maintenance" in refusal(world, move(target="c"))
     world.driver.maintain("c", maintained=False)
     world.driver.cordon("c")
     assert "c takes no VMs" in refusal(world, move(target="c"))

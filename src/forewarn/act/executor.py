@@ -181,7 +181,7 @@ def _closed_because(name: str, target: Host | None) -> str:
     if target is None:
         return f"{name} is not in the inventory any more"
     if target.state is not HostState.UP:
-        return f"{name} is {target.state}"
+        return f"{name} is {target.state.words}"
     return f"{name} takes no VMs" if target.cordoned or not target.can_receive else ""
 
 

@@ -3,14 +3,16 @@
 Every state change that the log, the dashboard and the golden logs of the scenarios show is worded here, once.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from forewarn.domain.inventory import Cluster, Criticality, HostState, VirtualMachine
-from forewarn.domain.plan import Move, MoveState, Outcome, Plan
+from forewarn.domain.inventory import Cluster, Component, Criticality, HostState, VirtualMachine
+from forewarn.domain.plan import Move, MoveState, Outcome, Plan, Ticket
 from forewarn.domain.risk import HORIZON_NAMES, HORIZONS, FailureForecast
 from forewarn.domain.situation import LadderStep, LogLine, Rung, Severity, Situation
 
+_MANY = 3  # parts from which on they share a line
 _TINY, _SURE = 0.0005, 0.99  # probabilities beyond these are said to be beyond them
 _RUNG_SEVERITY = {Rung.CLEAR: Severity.INFO, Rung.WATCH: Severity.NOTICE, Rung.MOVE: Severity.WARNING}
 _MOVE_SEVERITY = {
@@ -27,17 +29,34 @@ def ladder_lines(
     horizon: timedelta,
     now: datetime,
 ) -> tuple[LogLine, ...]:
-    """One line for each component whose rung changed, with the forecast that moved it."""
+    """One line for each component whose rung changed, with the forecast that moved it.
+
+    Many parts of one host that go the same way for the same cause share a line, unless VMs move for them.
+    """
     rungs = {step.component: step.rung for step in before}
     by_component = {forecast.component: forecast for forecast in forecasts}
-    lines = []
+    alike: dict[tuple[str, Rung, Rung, str], list[FailureForecast]] = {}
     for step in after:
         old = rungs.get(step.component, Rung.CLEAR)
         forecast = by_component.get(step.component)
         if step.rung != old and forecast is not None:
-            text = f"{forecast.host}: from '{old}' to '{step.rung}': {in_words(forecast, horizon)}"
-            lines.append(LogLine(now, _RUNG_SEVERITY[step.rung], text, forecast.host))
-    return tuple(lines)
+            cause = "" if step.rung is Rung.CLEAR else _state_in_words(forecast, horizon)
+            alike.setdefault((forecast.host, old, step.rung, cause), []).append(forecast)
+    return tuple(
+        LogLine(now, _RUNG_SEVERITY[new], f"{host}: from '{old}' to '{new}': {words}", host)
+        for (host, old, new, _), those in alike.items()
+        for words in _together(those, new, horizon)
+    )
+
+
+def _together(forecasts: Sequence[FailureForecast], rung: Rung, horizon: timedelta) -> Iterator[str]:
+    """Forecasts of one host that took their parts the same way: one by one, or many in a sentence."""
+    if rung is Rung.MOVE or len(forecasts) < _MANY:
+        yield from (in_words(forecast, horizon) for forecast in forecasts)
+        return
+    worst = max(forecasts, key=lambda forecast: forecast.within(horizon) or 0.0)
+    most = ", at the most" if (worst.within(horizon) or 0.0) >= _TINY else ""
+    yield f"{len(forecasts)} parts: each {_state_in_words(replace(worst, reasons=()), horizon)}{most}"
 
 
 def in_words(forecast: FailureForecast, horizon: timedelta) -> str:
@@ -50,13 +69,17 @@ def in_words(forecast: FailureForecast, horizon: timedelta) -> str:
     >>> in_words(blind, timedelta(days=7))
     'disk S3Z8 is unknown: no SMART'
     """
-    name = part_name(forecast.component)
+    return f"{part_name(forecast.component)} {_state_in_words(forecast, horizon)}"
+
+
+def _state_in_words(forecast: FailureForecast, horizon: timedelta) -> str:
+    """The same without the part's name."""
     probability = forecast.within(horizon)
     if probability is None:
-        return f"{name} is unknown: {forecast.unknown_because}"
+        return f"is unknown: {forecast.unknown_because}"
     raising = [reason.text for reason in forecast.reasons if reason.contribution > 0][:1]
     because = f" ({raising[0]})" if raising else ""
-    return f"{name} fails within {horizon_name(horizon)} with {_likely(probability)}{because}"
+    return f"fails within {horizon_name(horizon)} with {_likely(probability)}{because}"
 
 
 def _likely(probability: float) -> str:
@@ -83,7 +106,7 @@ def horizon_name(horizon: timedelta) -> str:
 
 
 def host_lines(before: Cluster | None, after: Cluster, recent: Iterable[Outcome]) -> tuple[LogLine, ...]:
-    """One line for each host that went down or came back since `before`."""
+    """One line for each host that went down, into maintenance or came back since `before`."""
     if before is None:
         return ()
     lines = []
@@ -91,12 +114,27 @@ def host_lines(before: Cluster | None, after: Cluster, recent: Iterable[Outcome]
         old = before.host_by_name.get(host.name)
         if old is None or old.state == host.state:
             continue
-        if host.state == HostState.DOWN:
+        if host.state == HostState.DOWN and old.state != HostState.MAINTENANCE:
             text = _failure_sentence(host.name, before.vms_by_host[host.name], moved_away(host.name, recent))
             lines.append(LogLine(after.time, Severity.WARNING, text, host.name))
-        elif old.state == HostState.DOWN:
-            lines.append(LogLine(after.time, Severity.INFO, f"{host.name} is back", host.name))
+        else:
+            lines.append(
+                LogLine(after.time, Severity.INFO, _change_sentence(host.name, old.state, host.state), host.name)
+            )
     return tuple(lines)
+
+
+def _change_sentence(host: str, old: HostState, new: HostState) -> str:
+    """A change of a host's state that is no failure."""
+    match old, new:
+        case HostState.MAINTENANCE, HostState.DOWN:
+            return f"{host} is down for its maintenance"
+        case HostState.MAINTENANCE, HostState.UP:
+            return f"{host} is back from maintenance"
+        case _, HostState.UP:
+            return f"{host} is back"
+        case _:
+            return f"{host} is {new.words}"
 
 
 def moved_away(host: str, recent: Iterable[Outcome]) -> tuple[Move, ...]:
@@ -116,6 +154,23 @@ def _failure_sentence(host: str, on_it: Sequence[VirtualMachine], away: Sequence
         return f"{host} failed: {lost}; nothing had been moved away"
     names = ", ".join(move.vm_name for move in away[:5]) + (", ..." if len(away) > 5 else "")
     return f"{host} failed: {lost}; {_count(len(away), 'VM')} had been moved away before ({names})"
+
+
+def ticket_line(ticket: Ticket, now: datetime) -> LogLine:
+    """A part that a person should look at."""
+    return LogLine(now, Severity.WARNING, f"{ticket.host}: ticket: {ticket.text}", ticket.host)
+
+
+def ticket_closed_line(ticket: Ticket, component: Component | None, now: datetime) -> LogLine:
+    """A ticket whose cause has gone; `component` is what the inventory says of its part now."""
+    name = part_name(ticket.component)
+    if component is None:
+        why = f"{name} is gone: it failed, or was taken out"
+    elif component.spares == 0 and component.group:
+        why = f"no spare of {component.group} is left, so VMs move for {name} now"
+    else:
+        why = f"{name} is no longer suspected"
+    return LogLine(now, Severity.INFO, f"{ticket.host}: ticket closed: {why}", ticket.host)
 
 
 def outcome_line(outcome: Outcome) -> LogLine:

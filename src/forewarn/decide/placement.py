@@ -209,7 +209,7 @@ class _Search:
     def _why(self, host: Host, refusal: Refusal) -> str:
         vm = self._vm
         if refusal is Refusal.TARGET_DOWN:
-            return f"it is {host.state}"
+            return f"it is {host.state.words}"
         if refusal is Refusal.TARGET_RISKY:
             return self._blocked[host.name]
         if refusal is Refusal.TARGET_FULL:

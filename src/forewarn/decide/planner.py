@@ -15,7 +15,7 @@ from forewarn.decide.narrate import part_name
 from forewarn.decide.outlook import Outlook
 from forewarn.decide.placement import Projection, Target, suitable
 from forewarn.decide.policy import PolicySettings, next_ladder
-from forewarn.domain.inventory import Criticality, HostState, VirtualMachine, VmState
+from forewarn.domain.inventory import Component, Criticality, HostState, VirtualMachine, VmState
 from forewarn.domain.plan import COST_BENEFIT, PROACTIVE_FAILURE_AVOIDANCE, Move, Plan, Refusal, Ticket, Verdict
 from forewarn.domain.risk import HORIZONS, Risk
 from forewarn.domain.situation import LadderStep, Situation
@@ -114,7 +114,7 @@ class _Planning:
         if host is None:
             return Refusal.HOST_DOWN, f"{vm.host} is not in the inventory"
         if host.state not in (HostState.UP, HostState.MAINTENANCE):
-            return Refusal.HOST_DOWN, f"{vm.host} is {host.state}, so nothing can be moved off it"
+            return Refusal.HOST_DOWN, f"{vm.host} is {host.state.words}, so nothing can be moved off it"
         if vm.id in self._outlook.under_way:
             return Refusal.ALREADY_MOVING, f"it is on its way to {self._outlook.under_way[vm.id]}"
         if vm.state is VmState.MIGRATING:
@@ -253,14 +253,17 @@ def _tickets(outlook: Outlook) -> Iterator[Ticket]:
     """The parts over their threshold where moving VMs is not the answer."""
     for host, risks in outlook.risks.items():
         for risk in risks:
-            component = outlook.component(risk)
-            if not component.whole_host and not component.vms:
-                why = "it is not proven to be in the path of any VM"
-            elif component.spares > 0:
-                why = f"{component.spares} more of {component.group or 'its kind'} can fail before VMs do"
-            else:
-                continue
-            yield Ticket(host, risk.component, risk.kind, f"look at {outlook.words(risk)}: {why}")
+            if why := ticket_because(outlook.component(risk)):
+                yield Ticket(host, risk.component, risk.kind, f"{outlook.words(risk)}; {why}")
+
+
+def ticket_because(component: Component) -> str:
+    """Why a part over its threshold is for a person to look at; empty where moving VMs is the answer."""
+    if not component.whole_host and not component.vms:
+        return "it is not proven to be in the path of any VM"
+    if component.spares > 0:
+        return f"{component.spares} more of {component.group or 'its kind'} can fail before VMs do"
+    return ""
 
 
 def _digest(time: datetime, *content: object) -> str:

@@ -41,6 +41,11 @@ class HostState(StrEnum):
     MAINTENANCE = "maintenance"
     UNKNOWN = "unknown"
 
+    @property
+    def words(self) -> str:
+        """The state in a sentence: a host "is in maintenance"."""
+        return {HostState.MAINTENANCE: "in maintenance", HostState.UNKNOWN: "in an unknown state"}.get(self, self.value)
+
 
 class Criticality(StrEnum):
     """How much an outage of a VM hurts. HIGH is only ever declared, never inferred."""

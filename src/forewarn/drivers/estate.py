@@ -91,7 +91,7 @@ class Estate:
         if vm.host == target.name:
             return f"{vm.name} is on {target.name} already"
         if target.state is not HostState.UP:
-            return f"{target.name} is {target.state}"
+            return f"{target.name} is {target.state.words}"
         if target.cordoned or not target.can_receive:
             return f"{target.name} takes no VMs"
         return self._full_because(vm, target) or self._apart_because(vm, target)

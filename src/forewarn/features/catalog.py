@@ -281,7 +281,13 @@ POWER_FEATURES = (
     *_over(Kind.POWER, "psu_fan_speed", Aggregate.MIN, (HOUR,), "slowest fan sank to {value} rpm within {window}"),
     *_over(Kind.POWER, "psu_fan_speed", Aggregate.AVG, (WEEK,), "slowest fan at {value} rpm on average over {window}"),
     _last(Kind.POWER, "psu_state", "sensors of the supply say {value} (0 good, 1 warning, 2 critical)"),
-    *_over(Kind.POWER, "psu_state", Aggregate.MAX, (HOUR, DAY), "sensors of the supply said {value} within {window}"),
+    *_over(
+        Kind.POWER,
+        "psu_state",
+        Aggregate.MAX,
+        (HOUR, DAY),
+        "sensors of the supply said {value} (1 warning, 2 critical) within {window}",
+    ),
     _last(Kind.POWER, "board_volts_alarm", "{value} voltage alarms of the board"),
     *_over(
         Kind.POWER, "board_volts_alarm", Aggregate.MAX, (HOUR,), "{value} voltage alarms of the board within {window}"

@@ -109,8 +109,12 @@ MEMORY_SIGNS = (
         "corrected",
     ),
     Sign(
-        Kind.MEMORY, "dimm_uncorrected_increase_1d", (Grade(1, 0.5, DAY), Grade(3, 0.75, HOURS)),
+        Kind.MEMORY, "dimm_uncorrected_increase_1h", (Grade(1, 0.5, DAY), Grade(3, 0.75, HOURS)),
         f"[DRAM09]: a DIMM is replaced after its first uncorrected error; {JUDGEMENT}", "uncorrected",
+    ),
+    Sign(
+        Kind.MEMORY, "dimm_uncorrected_increase_1d", (Grade(1, 0.5, DAY), Grade(3, 0.75, HOURS)),
+        f"[DRAM09], as above, once the open hour is over; {JUDGEMENT}", "uncorrected",
     ),
     Sign(
         Kind.MEMORY, "dimm_uncorrected_increase_7d", (Grade(1, 0.3),),
@@ -181,6 +185,11 @@ NETWORK_SIGNS = (
         Kind.NETWORK, "nic_up_last", (Grade(0, 0.7, HOURS),),
         f"{JUDGEMENT}: a link that changed today and is down now", "link",
         comparison=Comparison.AT_MOST, only_if=("nic_carrier_changes_increase_1d", Comparison.AT_LEAST, 1),
+    ),
+    Sign(
+        Kind.NETWORK, "nic_up_last", (Grade(0, 0.7, HOURS),),
+        f"{JUDGEMENT}, as above: windows of a day do not see the open hour", "link",
+        comparison=Comparison.AT_MOST, only_if=("nic_carrier_changes_increase_6h", Comparison.AT_LEAST, 1),
     ),
     Sign(
         Kind.NETWORK, "nic_speed_share", (Grade(0.5, LOOK),),

@@ -15,6 +15,8 @@ from forewarn.domain.situation import Snapshot, Workload
 from forewarn.domain.telemetry import Sample
 from forewarn.drivers.simulated import SimulatedDriver
 from forewarn.sim.faults import Fault, FaultSettings
+from forewarn.sim.happenings import Happening
+from forewarn.sim.meddled import MeddledDriver
 from forewarn.sim.report import Report, Tally
 from forewarn.sim.scenario import ClusterSettings, demo_cluster
 from forewarn.sim.world import World, WorldSettings
@@ -63,15 +65,17 @@ class _Stage:
     start: datetime
     settings: WorldSettings
     faults: tuple[Fault, ...] | None
+    happenings: tuple[Happening, ...]
 
     def world(self, driver: SimulatedDriver) -> World:
-        return World(driver, self.seed, self.start, self.settings, self.faults)
+        return World(driver, self.seed, self.start, self.settings, self.faults, self.happenings)
 
 
 class Simulation:
     """A simulated cluster on a clock, its world, and the twin in which nothing moves.
 
-    `driver` goes to the loop as any driver does; `faults` replaces the drawn schedule.
+    `service` goes to the loop as any driver does; behind it stands `driver`, for whoever plays fate. `faults` replaces
+    the drawn schedule, `happenings` come beside them.
     """
 
     def __init__(
@@ -80,15 +84,17 @@ class Simulation:
         clock: Clock,
         settings: SimulationSettings | None = None,
         faults: Iterable[Fault] | None = None,
+        happenings: Iterable[Happening] = (),
     ) -> None:
         settings = settings or SimulationSettings()
         start = clock.now()
         cluster, workloads = demo_cluster(seed, settings.hosts, settings.vms, settings.cluster, start)
         listed = None if faults is None else tuple(faults)
-        stage = _Stage(cluster, workloads, seed, start, settings.world, listed)
+        stage = _Stage(cluster, workloads, seed, start, settings.world, listed, tuple(happenings))
         self.seed, self.clock = seed, clock
         self.driver = SimulatedDriver(cluster, workloads, clock)
         self.world = stage.world(self.driver)
+        self.service = MeddledDriver(self.driver, lambda: self.world.meddle(clock.now()))
         self._twin = _Twin(stage)
         self._tally = Tally()
         self._judged = 0

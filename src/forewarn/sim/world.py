@@ -19,6 +19,7 @@ from forewarn.domain.telemetry import Sample
 from forewarn.drivers.simulated import SimulatedDriver
 from forewarn.sim.faults import Course, Fault, FaultSettings, Schedule, additions
 from forewarn.sim.fleet import Array, Fleet, Place, place_of
+from forewarn.sim.happenings import Happening, Happenings
 from forewarn.sim.scenario import replacement
 from forewarn.store.base import DEVICES, SAMPLES, TIME, Batch
 
@@ -43,7 +44,7 @@ class WorldSettings:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A part that failed, and what it took with it."""
+    """A part that failed, or a whole host for a cause of its own, and what it took with it."""
 
     event: FailureEvent
     host_failed: bool
@@ -64,6 +65,7 @@ class World:
         start: datetime,
         settings: WorldSettings | None = None,
         faults: Iterable[Fault] | None = None,
+        happenings: Iterable[Happening] = (),
     ) -> None:
         cluster = driver.inventory()
         self._driver, self._seed, self._start = driver, seed, start
@@ -74,6 +76,7 @@ class World:
         self._coming = iter(drawn)
         self._next = next(self._coming, None)
         self._active: list[Fault] = []
+        self._happenings = Happenings(driver, happenings)
         self._dead: dict[Place, Fault] = {}
         self._down: dict[str, Fault] = {}
         self._booted: set[str] = set()  # since the last tick
@@ -84,7 +87,7 @@ class World:
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """Every part that has failed so far, in order."""
+        """Every part, and every host by itself, that has failed so far, in order."""
         return tuple(self._failures)
 
     def events(self) -> tuple[FailureEvent, ...]:
@@ -107,6 +110,22 @@ class World:
             if fault.ends <= now:
                 self._mend(place, fault)
                 self._active.remove(fault)
+        self._happenings.step(now - self._late)
+        self._note_outages(now)
+        for host in self._happenings.booted():
+            self._fleet.boot(host)
+            self._booted.add(host)
+
+    def meddle(self, now: datetime) -> None:
+        """Let happen what comes between a plan and its first move."""
+        self._happenings.amid(now - (self._late or timedelta(0)))
+        self._note_outages(now)
+
+    def _note_outages(self, now: datetime) -> None:
+        for fallen in self._happenings.fallen():
+            text = f"{fallen.host} went down"
+            event = FailureEvent(now, fallen.host, Kind.HOST, "", "simulator", text, state=LabelState.CONFIRMED)
+            self._failures.append(Failure(event, host_failed=True, signs=False, interrupted=fallen.interrupted))
 
     def _fail(self, place: Place, fault: Fault, now: datetime) -> None:
         part = self._parts[place]
@@ -164,10 +183,11 @@ class World:
         cluster = self._driver.inventory()
         elapsed_s = max(0.0, (now - self._last).total_seconds())
         self._last = max(now, self._last)
-        still = self._down.keys() | self._booted
+        still = self._down.keys() | self._booted | self._happenings.off()
         shown = self._shown(now, self._fleet.at(now, elapsed_s, *self._loads(cluster), still))
         self._booted.clear()
         silent = {fault.host for fault in self._active if fault.course == Course.DARK} | self._down.keys()
+        silent |= self._happenings.silent()
         missing = frozenset(place for place in self._dead if place[1] not in _DEAD)
         return {
             host.name: self._fleet.samples(host.name, shown, missing)
@@ -182,7 +202,15 @@ class World:
             for key, amount in additions(fault, now):
                 if key in numbers:
                     values[numbers[key]] += amount
+        changes = [(self._fleet.numbers_of(place), each) for place, part in self._parts.items()
+                   for each in self._happenings.readings(part)]  # fmt: skip
+        for numbers, change in changes:
+            for key in change.adds.keys() & numbers.keys():
+                values[numbers[key]] += change.adds[key]
         shown = self._fleet.shown(values)
+        for numbers, change in changes:
+            for key in change.sets.keys() & numbers.keys():
+                shown[numbers[key]] = change.sets[key]
         for place in self._dead:
             numbers = self._fleet.numbers_of(place)
             for key, value in _DEAD.get(place[1], {}).items():
