@@ -8,48 +8,43 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 
+from forewarn.act.cordons import Cordons
 from forewarn.act.executor import Executor
 from forewarn.act.journal import Journal
+from forewarn.act.orders import Orders
 from forewarn.clock import Clock
 from forewarn.decide import narrate, told
+from forewarn.decide.authority import AuthoritySettings, furthest
 from forewarn.decide.decision import Decision
 from forewarn.decide.policy import PolicySettings
+from forewarn.decide.windows import PlannedWindow, announced
+from forewarn.domain.authority import WindowKind
 from forewarn.domain.events import FailureEvent
 from forewarn.domain.feature import Catalog
 from forewarn.domain.inventory import COMPONENT_KINDS, Cluster, HostState, Kind
 from forewarn.domain.plan import Outcome, Plan
 from forewarn.domain.risk import FailureForecast
-from forewarn.domain.situation import LadderStep, LogLine, Severity, Situation, Snapshot
+from forewarn.domain.situation import LadderStep, LogLine, Severity, Situation, Snapshot, Standing
 from forewarn.drivers.base import Inventory
+from forewarn.errors import NotLeading
 from forewarn.features import frame
+from forewarn.ledger import Ledger
 from forewarn.predict.base import Forecaster
 from forewarn.predict.fresh import fresh, last_heard
 from forewarn.state.events import FailureEvents
 from forewarn.state.ladder import Ladder
 from forewarn.state.log import LogLines
-from forewarn.state.requests import Requests
 from forewarn.state.snapshot import SnapshotFile, write_whole
 from forewarn.store.base import TelemetryStore
 
 logger = logging.getLogger(__name__)
 
 
-class Mode(StrEnum):
-    """How far Forewarn may go by itself. In `observe` it holds nothing that could move a VM."""
-
-    OBSERVE = "observe"
-    AUTOMATIC = "automatic"
-
-
 @dataclass(frozen=True)
 class ControlSettings:
     """How the control loop runs."""
-
-    mode: Mode = Mode.OBSERVE
-    """Whether moves are only proposed, or made."""
 
     interval_s: float = 60.0
     """Seconds from the end of one cycle to the start of the next."""
@@ -68,20 +63,38 @@ class ControlSettings:
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What the operator wishes."""
+
+    policy: PolicySettings
+    authority: AuthoritySettings
+    windows: tuple[PlannedWindow, ...] = ()
+
+
+@dataclass(frozen=True)
 class Memory:
     """What the loop remembers across cycles and restarts."""
 
     journal: Journal
     ladder: Ladder
     failures: FailureEvents
-    requests: Requests
+    orders: Orders
+    ledger: Ledger
     log: LogLines
     snapshot: SnapshotFile
     decision: Path  # where each cycle leaves the whole input of its decision
 
 
+@dataclass(frozen=True)
+class Hands:
+    """What writes to the placement service. A loop that may only observe is given none."""
+
+    executor: Executor
+    cordons: Cordons
+
+
 class Control:
-    """The control loop. Without an executor (mode `observe`) it can propose, and nothing else."""
+    """The control loop. Without hands it can propose, and nothing else."""
 
     def __init__(
         self,
@@ -89,30 +102,34 @@ class Control:
         store: TelemetryStore,
         catalog: Catalog,
         forecaster: Forecaster,
-        policy: PolicySettings,
+        rules: Rules,
         memory: Memory,
-        executor: Executor | None,
+        hands: Hands | None,
         clock: Clock,
         settings: ControlSettings,
     ) -> None:
         self._driver, self._store, self._catalog = driver, store, catalog
-        self._forecaster, self._policy, self._memory = forecaster, policy, memory
-        self._executor, self._clock, self._settings = executor, clock, settings
+        self._forecaster, self._rules, self._memory = forecaster, rules, memory
+        self._hands, self._clock, self._settings = hands, clock, settings
         self._cycles = 0
         self._last: Cluster | None = None
         self._told = told.Told()
+        self._followed: tuple[Outcome, ...] = ()
 
     def cycle(self) -> Snapshot:
         """Look once, decide once, act once, and leave a snapshot whose sentence says what happened."""
         now = self._clock.now()
-        obeyed = self._obey(now)
         cluster = self._driver.inventory()
+        leader = self._wait()
+        obeyed = () if leader else self._obey(cluster, now)
         forecasts = self._forecast(cluster, now)
-        decision = Decision(self._situation(cluster, forecasts, now), self._policy, now)
+        decision = Decision(self._situation(cluster, forecasts, now), self._rules.policy, now, self._rules.authority)
         plan, ladder = decision.plan()
-        outcomes = obeyed + self._act(plan, cluster)
-        self._remember(decision, ladder, self._lines(decision.situation, plan, ladder, outcomes, now))
-        return self._leave_snapshot(decision.situation, plan, ladder, now)
+        if not leader:
+            marks = self._mark(decision, plan)
+            outcomes = obeyed + self._act(plan, cluster)
+            self._remember(decision, ladder, self._lines(decision, plan, ladder, marks, outcomes))
+        return self._leave_snapshot(decision, plan, ladder, leader)
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Cycle until `stopped`. No failure of one cycle ends the loop: it is logged, and the next cycle comes."""
@@ -132,15 +149,33 @@ class Control:
         logger.info("%s", snapshot.sentence)
         return snapshot
 
-    def _obey(self, now: datetime) -> tuple[Outcome, ...]:
-        """Do what people asked for since the last cycle; without an executor a pause is remembered, and no more."""
-        requests = self._memory.requests.take()
-        texts = (f"{r.who} asked: {r.kind.replace('_', ' ')}: {r.why}" for r in requests)
-        self._memory.log.append(LogLine(now, Severity.NOTICE, text) for text in texts)
-        return self._executor.obey(requests) if self._executor else ()
+    def _wait(self) -> str:
+        """Who leads in this one's stead; empty while this one leads, or may only observe."""
+        try:
+            self._followed = self._hands.executor.lead() if self._hands else ()
+        except NotLeading as waiting:
+            return str(waiting)
+        return ""
+
+    def _obey(self, cluster: Cluster, now: datetime) -> tuple[Outcome, ...]:
+        """Do what people asked for since the last cycle; what concerns moves needs hands, but a pause is remembered."""
+        memory = self._memory
+        requests = memory.orders.requests.take()
+        lines = memory.orders.carry_out(requests, memory.ledger.evidence(), cluster, now)
+        expired = memory.orders.grants.drop_expired(now)
+        memory.log.append((*lines, *(narrate.expired_line(grant, now) for grant in expired)))
+        return self._followed + (self._hands.executor.obey(requests) if self._hands else ())
+
+    def _mark(self, decision: Decision, plan: Plan) -> tuple[LogLine, ...]:
+        """Cordon the hosts that the plan names, and no others; while everything is stopped, leave them as they are."""
+        if self._hands is None:
+            return ()
+        stopped = bool(decision.breaker.tripped or decision.situation.paused)
+        changes = self._hands.cordons.settle(plan.cordons, decision.situation.cluster, stopped=stopped)
+        return tuple(LogLine(decision.now, Severity.NOTICE, text, host) for host, text in changes)
 
     def _act(self, plan: Plan, cluster: Cluster) -> tuple[Outcome, ...]:
-        return self._executor.run(plan, cluster) if self._executor else ()
+        return self._hands.executor.run(plan, cluster) if self._hands else ()
 
     def _forecast(self, cluster: Cluster, now: datetime) -> tuple[FailureForecast, ...]:
         frames = {
@@ -151,69 +186,96 @@ class Control:
         return complete(cluster, made, now)
 
     def _situation(self, cluster: Cluster, forecasts: tuple[FailureForecast, ...], now: datetime) -> Situation:
-        journal = self._memory.journal
+        memory, orders = self._memory, self._memory.orders
         return Situation(
-            cluster,
-            forecasts,
-            self._driver.workloads(),
-            self._memory.ladder.load(),
-            journal.in_flight(),
-            journal.recent(now - timedelta(seconds=self._settings.recent_s)),
-            self._memory.requests.paused(),
+            cluster=cluster,
+            forecasts=forecasts,
+            workloads=self._driver.workloads(),
+            ladder=memory.ladder.load(),
+            in_flight=memory.journal.in_flight(),
+            recent=memory.journal.recent(now - timedelta(seconds=self._settings.recent_s)),
+            paused=orders.requests.paused(),
+            grants=orders.grants.load(),
+            evidence=memory.ledger.evidence(),
+            approvals=orders.approvals(now),
+            windows=announced(self._rules.windows, now) + orders.windows.load(now),
+            breaker=orders.breaker.load(),
         )
 
     def _lines(
         self,
-        situation: Situation,
+        decision: Decision,
         plan: Plan,
         ladder: Sequence[LadderStep],
+        marks: Sequence[LogLine],
         outcomes: Sequence[Outcome],
-        now: datetime,
     ) -> list[LogLine]:
-        horizon = self._policy.horizon
+        situation, now, horizon = decision.situation, decision.now, self._rules.policy.horizon
         ended = (*outcomes, *situation.recent)
         lines = [*narrate.host_lines(self._last, situation.cluster, ended)]
         lines += narrate.ladder_lines(situation.ladder, ladder, situation.forecasts, horizon, now)
+        if decision.breaker != situation.breaker:
+            lines.append(LogLine(now, Severity.WARNING, f"the breaker trips, nothing moves: {decision.breaker.text}"))
         news, self._told = told.tell(self._told, situation, plan, ladder)
-        lines += news
+        lines += (*news, *marks)
         states = {outcome.move.id: outcome.state for outcome in situation.in_flight}  # progress alone is no news
         lines += (narrate.outcome_line(o) for o in outcomes if states.get(o.move.id) != o.state)
         return lines
 
     def _remember(self, decision: Decision, ladder: Sequence[LadderStep], lines: Sequence[LogLine]) -> None:
-        cluster = decision.situation.cluster
-        self._memory.failures.record(failures(self._last, cluster))
-        self._memory.ladder.save(ladder)
-        self._memory.log.append(lines)
-        write_whole(self._memory.decision, decision.to_json())
-        self._last = cluster
+        memory, situation, policy = self._memory, decision.situation, self._rules.policy
+        memory.failures.record(failures(self._last, situation))
+        memory.ladder.save(ladder)
+        if decision.breaker.tripped:
+            memory.orders.breaker.trip(decision.breaker.text)
+        memory.ledger.record(situation.forecasts, ladder, policy.threshold, policy.horizon)
+        if since := memory.ledger.open_since():
+            events = memory.failures.between(since, decision.now + timedelta(seconds=1))
+            memory.ledger.judge(events, situation.forecasts, decision.now)
+        memory.log.append(lines)
+        write_whole(memory.decision, decision.to_json())
+        self._last = situation.cluster
         self._cycles += 1
 
-    def _leave_snapshot(
-        self, situation: Situation, plan: Plan, ladder: tuple[LadderStep, ...], now: datetime
-    ) -> Snapshot:
+    def _leave_snapshot(self, decision: Decision, plan: Plan, ladder: tuple[LadderStep, ...], leader: str) -> Snapshot:
+        situation, now, policy = decision.situation, decision.now, self._rules.policy
         running = self._memory.journal.in_flight()
         ended = self._memory.journal.recent(now - timedelta(seconds=self._settings.recent_s))
-        thresholds = {kind.value: self._policy.threshold(kind) for kind in COMPONENT_KINDS}
-        held = self._executor.held if self._executor else ()
+        thresholds = {kind.value: policy.threshold(kind) for kind in COMPONENT_KINDS}
+        held = self._hands.executor.held if self._hands else ()
+        sentence = narrate.cycle_sentence(situation, plan, running, thresholds, policy.horizon)
         snapshot = Snapshot(
             time=now,
             cycle=self._cycles,
-            sentence=narrate.cycle_sentence(situation, plan, running, thresholds, self._policy.horizon),
+            sentence=f"waiting: {leader}" if leader else sentence,
             cluster=situation.cluster,
             forecasts=situation.forecasts,
             ladder=ladder,
             plan=replace(plan, verdicts=plan.verdicts + held),
             moves=(*running, *ended)[: self._settings.moves_shown],
             thresholds=thresholds,
-            horizon_s=self._policy.horizon_s,
-            mode=self._settings.mode,
+            horizon_s=policy.horizon_s,
+            mode=furthest(situation.grants, self._rules.authority, now),
             paused=situation.paused,
             simulated=any(host.simulated for host in situation.cluster.hosts),
             log=self._memory.log.recent(self._settings.log_lines),
+            standing=self._standing(decision, leader),
         )
         self._memory.snapshot.write(snapshot)
         return snapshot
+
+    def _standing(self, decision: Decision, leader: str) -> Standing:
+        situation = decision.situation
+        cordons = self._hands.cordons.budget(situation.cluster) if self._hands else ()
+        return Standing(
+            mode_max=self._rules.authority.mode_max,
+            grants=tuple(grant for grant in situation.grants if grant.in_force(decision.now)),
+            evidence=situation.evidence,
+            windows=situation.windows,
+            breaker=decision.breaker.text,
+            leader=leader,
+            budgets=(*self._hands.executor.budgets(situation.cluster), *cordons) if self._hands else (),
+        )
 
 
 def complete(cluster: Cluster, forecasts: Sequence[FailureForecast], now: datetime) -> tuple[FailureForecast, ...]:
@@ -229,12 +291,18 @@ def complete(cluster: Cluster, forecasts: Sequence[FailureForecast], now: dateti
     )
 
 
-def failures(before: Cluster | None, after: Cluster) -> list[FailureEvent]:
-    """An event for each host that the driver saw go down since `before`; one that was in maintenance did not fail."""
-    hosts = before.host_by_name if before else {}
+def failures(before: Cluster | None, situation: Situation) -> list[FailureEvent]:
+    """An event for each host that the driver saw go down since `before`; one that is worked on did not fail."""
+    after, hosts = situation.cluster, before.host_by_name if before else {}
     excused = (HostState.DOWN, HostState.MAINTENANCE)
     return [
         FailureEvent(after.time, host.name, Kind.HOST, "", "driver", "the placement service reports the host down")
         for host in after.hosts
-        if host.state == HostState.DOWN and host.name in hosts and hosts[host.name].state not in excused
+        if host.state == HostState.DOWN
+        and host.name in hosts
+        and hosts[host.name].state not in excused
+        and not any(
+            window.kind is WindowKind.MAINTENANCE and window.covers(host.name, after.time)
+            for window in situation.windows
+        )
     ]

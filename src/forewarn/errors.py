@@ -4,6 +4,7 @@
     ├── TemporaryError          worth another try, after `retry_after_s`
     │   ├── StoreUnavailable    the telemetry store or the state database does not answer
     │   ├── DriverUnavailable   the VM placement service does not answer
+    │   ├── NotLeading          another controller acts on this state database; this one waits
     │   └── SourceAbsent        a source of telemetry that this host does not have, or that may not be read
     └── PermanentError          the same call will fail again
         ├── ConfigurationError  a setting or an option is wrong; names the key and the nearest right one
@@ -11,6 +12,7 @@
         ├── TelemetryError      samples that a store refuses
         ├── FrameError          a feature frame lacks what a model or a catalogue asks for
         ├── ModelError          a model directory is damaged, foreign or made for another catalogue
+        ├── CordonRefused       a driver will not cordon this host; the text says why
         ├── MoveRefused         a driver or a guard will not start this move; the text says why
         └── StateError          the state database is foreign, too new or in use
 
@@ -45,6 +47,12 @@ class DriverUnavailable(TemporaryError):
     """The VM placement service does not answer."""
 
     code = "driver_unavailable"
+
+
+class NotLeading(TemporaryError):
+    """Another controller acts on this state database; this one waits, and starts nothing."""
+
+    code = "not_leading"
 
 
 class SourceAbsent(TemporaryError):
@@ -93,6 +101,12 @@ class MoveRefused(PermanentError):
     """A driver or a guard will not start this move."""
 
     code = "move_refused"
+
+
+class CordonRefused(PermanentError):
+    """A driver will not cordon this host."""
+
+    code = "cordon_refused"
 
 
 class StateError(PermanentError):

@@ -85,7 +85,7 @@ class AnythingGoes(RuleBasedStateMachine):
 
     @rule(name=hosts, cordoned=st.booleans())
     def cordon(self, name: str, cordoned: bool) -> None:
-        self.driver.cordon(name, cordoned)
+        self.driver.cordon_by_hand(name, cordoned)
 
     @rule(name=names)
     def break_next(self, name: str) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from forewarn.assemble.site import Site, SiteSettings
 from forewarn.clock import SimulatedClock
-from forewarn.control import Mode
+from forewarn.decide.authority import AuthoritySettings
+from forewarn.domain.authority import Grant, Mode
 from forewarn.domain.situation import LogLine
 from forewarn.sim.play import Simulation, SimulationSettings, play
 from forewarn.sim.report import Report
@@ -34,9 +35,12 @@ def run(scenario: Scenario, folder: Path) -> tuple[Report, tuple[LogLine, ...]]:
     vms = {vm.name: vm.id for vm in simulation.driver.inventory().vms}
     for broken in scenario.moves_failing:
         simulation.driver.fail_next_move(vms[broken.vm], broken.text)
-    mode = Mode.AUTOMATIC if scenario.moves else Mode.OBSERVE
-    control = replace(SiteSettings().control, mode=mode, interval_s=scenario.interval_s)
-    site = Site(folder, clock, replace(SiteSettings(), control=control))
+    authority = AuthoritySettings(mode_max=Mode.AUTOMATIC if scenario.moves else Mode.OBSERVE)
+    control = replace(SiteSettings().control, interval_s=scenario.interval_s)
+    site = Site(folder, clock, replace(SiteSettings(), control=control, authority=authority))
+    if scenario.moves:
+        until = None if scenario.mode_until_s is None else START + timedelta(seconds=scenario.mode_until_s)
+        site.memory.orders.grants.give(Grant(Mode.AUTOMATIC, START, "the drill", "drill", until=until, overrides=True))
     try:
         for batch in simulation.world.history(scenario.history_days):
             site.store.append(batch)

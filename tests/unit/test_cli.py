@@ -44,13 +44,15 @@ def decision(tmp_path: Path, probability: float) -> Path:
 def test_a_plan_with_moves_is_told_with_its_rule_and_ends_with_2(tmp_path: Path) -> None:
     result = RUN.invoke(cli.app, ["plan", "--snapshot", str(decision(tmp_path, 0.5))])
     assert result.exit_code == 2
-    assert "move    web: a -> b  [Proactive Failure Avoidance]" in result.output
+    assert "would   web: a -> b  [Proactive Failure Avoidance]" in result.output
 
 
 def test_a_plan_as_json_holds_moves_and_rejected_options(tmp_path: Path) -> None:
     result = RUN.invoke(cli.app, ["plan", "--json", "--snapshot", str(decision(tmp_path, 0.5))])
     plan = json.loads(result.output)
-    assert [(move["vm_name"], move["target"]) for move in plan["moves"]] == [("web", "b")]
+    assert [(move["vm_name"], move["target"]) for move in (each["move"] for each in plan["proposals"])] == [
+        ("web", "b")
+    ]
     assert "verdicts" in plan
 
 

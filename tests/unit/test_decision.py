@@ -22,7 +22,7 @@ def test_a_decision_read_back_gives_the_same_plan() -> None:
     read = Decision.from_json(DECISION.to_json(), "decision.json")
     assert read == DECISION
     assert read.plan() == DECISION.plan()
-    assert len(read.plan()[0].moves) == 1
+    assert len(read.plan()[0].proposals) == 1
 
 
 def test_a_file_that_is_no_json_is_refused_by_its_place() -> None:

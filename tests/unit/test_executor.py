@@ -16,7 +16,7 @@ from forewarn.domain.plan import Move, MoveState, Outcome, Plan, Refusal
 from forewarn.domain.situation import Workload
 from forewarn.drivers.base import MoveProgress
 from forewarn.drivers.simulated import SimulatedDriver, SimulatedSettings
-from forewarn.errors import DriverUnavailable, MoveRefused, StateError
+from forewarn.errors import DriverUnavailable, MoveRefused, NotLeading
 from forewarn.state.database import Database
 from forewarn.state.requests import Request, RequestKind, Requests
 from tests.moves import GIB, NOW, move, plan_of, small_cluster, vm
@@ -184,7 +184,7 @@ def test_a_service_that_measures_no_time_has_it_measured_by_the_journal() -> Non
 def test_destination_disabled_or_in_maintenance_between_plan_and_act_is_refused() -> None:
     site = Site(many(3))
     plan = site.plan(move("vm0", target="b"), move("vm1", target="c"), move("vm2", target="d"))
-    site.driver.cordon("b")
+    site.driver.cordon_by_hand("b")
     site.driver.maintain("c")
     site.driver.fail_host("d")
     outcomes = site.executor.run(plan, site.driver.inventory())
@@ -359,7 +359,7 @@ def test_a_plan_that_was_run_before_starts_nothing() -> None:
 def test_one_host_never_fills_the_queue() -> None:
     site = Site(
         small_cluster(*(vm(f"vm{number}", "a") for number in range(5)), vm("db", "b"), hosts="abcdef"),
-        guards=replace(GENEROUS, moves_per_source=2),
+        guards=replace(GENEROUS, moves_per_source=2, hosts_share=0.5),
     )
     moves = [move(f"vm{number}", "a", "cdefc"[number]) for number in range(5)]
     outcomes = site.run(*moves, move("db", "b", "f"))
@@ -466,7 +466,7 @@ def test_an_inventory_that_is_late_starts_nothing() -> None:
 def test_an_inventory_from_before_the_plan_starts_nothing() -> None:
     site = Site()
     before = site.driver.inventory()
-    site.driver.cordon("c")
+    site.driver.cordon_by_hand("c")
     assert site.executor.run(site.plan(move()), before) == ()
     assert [text for _, text in site.held()] == [
         "web-name was not moved to b yet: the inventory is older than the plan"
@@ -556,6 +556,7 @@ def test_cancelling_an_intent_that_never_began_ends_it_as_cancelled() -> None:
     executor = site.restarted()
     executor.reconcile()
     assert site.journal.in_flight() == ()
+    journal = site.journal
     journal.lead()
     flight = journal.intend(site.plan(move(name="m2")), move(name="m2"))
     journal.ask_cancel(flight, "not wanted")
@@ -643,7 +644,7 @@ def test_a_controller_that_was_overtaken_starts_nothing_more() -> None:
     first = site.executor
     site.run(move("vm0"))
     site.restarted().reconcile()
-    with pytest.raises(StateError, match="another controller has taken over"):
+    with pytest.raises(NotLeading, match="another controller leads"):
         first.run(site.plan(move("vm1")), site.driver.inventory())
     assert site.started() == [move("vm0").id]
 

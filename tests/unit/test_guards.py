@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from forewarn.act.guards import Guard, Guards, GuardSettings, Slots
+from forewarn.domain.inventory import Cluster, Host
 from forewarn.domain.plan import Move, MoveState, Outcome, Refusal
 from tests.moves import NOW, move, plan_of, small_cluster
 
@@ -13,6 +14,8 @@ SETTINGS = GuardSettings(
     moves_per_target=2,
     moves_at_once=4,
     moves_per_hour=6,
+    moves_per_link=2,
+    hosts_share=0.5,
     plan_age_s_max=60,
     inventory_age_s_max=120,
     clock_skew_s_max=30,
@@ -23,8 +26,14 @@ def running(*moves: Move) -> list[Outcome]:
     return [Outcome(one, MoveState.RUNNING, NOW) for one in moves]
 
 
-def slots(*moves: Move, this_hour: int = 0) -> Slots:
-    return Slots(SETTINGS, running(*moves), this_hour)
+def many_hosts(racks: str = "") -> Cluster:
+    return Cluster(
+        NOW, 1, tuple(Host(name, rack=racks[n] if n < len(racks) else "") for n, name in enumerate("abcdefghijkl"))
+    )
+
+
+def slots(*moves: Move, this_hour: int = 0, cluster: Cluster | None = None) -> Slots:
+    return Slots(SETTINGS, running(*moves), this_hour, cluster or many_hosts())
 
 
 def closed(plan_s: float = 0, inventory_s: float = 0, generation: int = 1) -> tuple[Guard, str] | None:
@@ -128,3 +137,32 @@ def test_what_is_held_is_said_and_counted() -> None:
     assert guards.held(move(), Guard.PAUSED, "moves are paused").refusal is Refusal.PAUSED
     guards.held(move(), Guard.PER_SOURCE, "again")
     assert guards.hits == {Guard.PER_SOURCE: 2, Guard.PAUSED: 1}
+
+
+def test_moves_between_racks_share_their_uplinks_and_those_within_one_do_not() -> None:
+    racks = many_hosts("1122")
+    crossing = [move(source="a", target="c"), move(source="b", target="d")]
+    within = [move(source="a", target="b"), move(source="c", target="d")]
+    found = slots(*crossing, cluster=racks).full_because(move(source="e", target="a"))
+    assert found == (Guard.PER_LINK, "2 moves use the uplink of 1, the limit")
+    assert slots(*within, cluster=racks).full_because(move(source="e", target="a")) is None
+
+
+def test_vms_leave_only_so_many_hosts_at_once_and_in_a_small_cluster_one() -> None:
+    six = [move(source=name, target="l") for name in "abcdef"]
+    settings = GuardSettings(moves_per_target=99, moves_at_once=99, moves_per_hour=99, hosts_share=0.5)
+    many = Slots(settings, running(*six), 0, many_hosts())
+    assert many.full_because(move(source="g")) == (Guard.HOSTS, "VMs are leaving 6 hosts already, the limit")
+    assert many.full_because(move(source="a", target="k")) is None
+    small = Slots(settings, running(move(source="a")), 0, small_cluster())
+    assert small.full_because(move(source="b", target="c")) == (
+        Guard.HOSTS,
+        "VMs are leaving 1 hosts already, the limit",
+    )
+
+
+def test_what_is_used_of_each_limit_is_told_with_the_limit() -> None:
+    used = slots(move(), move(target="c"), this_hour=3).used()
+    assert used[Guard.PER_SOURCE] == (2, 2)
+    assert used[Guard.PER_TARGET] == (1, 2)
+    assert (used[Guard.AT_ONCE], used[Guard.PER_HOUR], used[Guard.HOSTS]) == ((2, 4), (3, 6), (1, 6))

@@ -34,7 +34,7 @@ def test_the_inventories_are_merged_in_the_order_of_the_drivers() -> None:
 def test_what_two_drivers_name_is_told_once_by_the_first() -> None:
     clock = SimulatedClock(NOW)
     first, second = (SimulatedDriver(small_cluster(), [], clock) for _ in range(2))
-    second.cordon("b")
+    second.cordon_by_hand("b")
     joined = JoinedDriver([first, second])
     cluster = joined.inventory()
     assert [(host.name, host.cordoned) for host in cluster.hosts] == [("a", False), ("b", False), ("c", False)]
@@ -47,7 +47,7 @@ def test_the_generation_grows_with_each_driver() -> None:
     two = Two()
     seen = [two.joined.inventory().generation]
     for driver, name in ((two.first, "a"), (two.second, "d")):
-        driver.cordon(name)
+        driver.cordon_by_hand(name)
         seen.append(two.joined.inventory().generation)
     assert seen == sorted(set(seen))
 

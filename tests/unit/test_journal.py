@@ -9,7 +9,7 @@ import pytest
 from forewarn.act.journal import Flight, Journal, JournalSettings, Step
 from forewarn.clock import SimulatedClock
 from forewarn.domain.plan import MoveState, Outcome
-from forewarn.errors import StateError
+from forewarn.errors import NotLeading, StateError
 from forewarn.state.database import Database
 from tests.moves import NOW, move, plan_of
 
@@ -142,7 +142,7 @@ def test_a_controller_that_was_overtaken_writes_nothing_more(journal: Journal, d
         lambda: journal.record(ended(flight)),
         lambda: journal.ask_cancel(flight, "slow"),
     ):
-        with pytest.raises(StateError, match="another controller has taken over"):
+        with pytest.raises(NotLeading, match="another controller has taken over"):
             write()
     assert successor.flights() == (flight,)
     successor.record(ended(flight))
@@ -150,7 +150,7 @@ def test_a_controller_that_was_overtaken_writes_nothing_more(journal: Journal, d
 
 
 def test_nobody_writes_who_never_led(database: Database) -> None:
-    with pytest.raises(StateError, match="another controller"):
+    with pytest.raises(NotLeading, match="does not lead"):
         Journal(database).intend(PLAN, move())
 
 

@@ -16,7 +16,11 @@ SETTINGS = PolicySettings(thresholds=dict.fromkeys(("cpu", "disk", "memory", "ne
 
 
 def outlook(seen: Situation, settings: PolicySettings = SETTINGS) -> Outlook:
-    return Outlook(seen, settings, next_ladder(seen, settings, NOW))
+    return Outlook(seen, settings, next_ladder(seen, settings, NOW), NOW)
+
+
+def why(seen: Outlook) -> Mapping[str, str]:
+    return {host: text for host, (_, text) in seen.blocked.items()}
 
 
 def test_risks_are_the_parts_above_their_threshold_the_worst_excess_first() -> None:
@@ -33,32 +37,32 @@ def test_a_part_above_its_threshold_but_not_yet_on_the_rung_is_no_risk_yet_and_r
     seen = situation([host("a")], risks={"a": 0.2})
     slow = outlook(seen, replace(SETTINGS, hold_up_cycles=2))
     assert slow.risks == {}
-    assert slow.blocked == {"a": "cpu of a fails within 7 d with p=0.2, over its threshold 0.1"}
+    assert why(slow) == {"a": "cpu of a fails within 7 d with p=0.2, over its threshold 0.1"}
 
 
 def test_a_part_on_the_rung_but_below_its_threshold_moves_nothing_and_receives_nothing() -> None:
     seen = situation([host("a")], risks={"a": 0.09}, ladder=[LadderStep("cpu:a/cpu", Rung.MOVE, NOW)])
     assert outlook(seen).risks == {}
-    assert outlook(seen).blocked == {"a": "its cpu has not been below its threshold for long enough"}
+    assert why(outlook(seen)) == {"a": "its cpu has not been below its threshold for long enough"}
 
 
 def test_a_host_with_an_unknown_part_receives_nothing_unless_its_kind_is_allowed() -> None:
     parts = [part("a"), part("a", Kind.MEMORY, "A1")]
     seen = situation([host("a")], parts=parts, risks={"memory:a/A1": None})
-    assert outlook(seen).blocked == {"a": "the risk of its memory A1 is unknown: no telemetry"}
+    assert why(outlook(seen)) == {"a": "the risk of its memory A1 is unknown: no telemetry"}
     assert [forecast.component for forecast in outlook(seen).unknowns] == ["memory:a/A1"]
     assert outlook(seen, replace(SETTINGS, unknown_may_receive=("memory",))).blocked == {}
 
 
 def test_a_silent_host_receives_nothing_unless_allowed() -> None:
     seen = situation([host("a"), host("b")], parts=[part("a")])
-    assert outlook(seen).blocked == {"b": "nothing is known of its health"}
+    assert why(outlook(seen)) == {"b": "nothing is known of its health"}
     assert outlook(seen, replace(SETTINGS, silent_may_receive=True)).blocked == {}
 
 
 def test_a_host_is_blocked_for_the_first_of_its_parts() -> None:
     parts = [part("a", device="cpu1"), part("a", device="cpu0")]
-    assert "cpu0" in outlook(situation([host("a")], parts=parts, risks={"a": 0.2})).blocked["a"]
+    assert "cpu0" in outlook(situation([host("a")], parts=parts, risks={"a": 0.2})).blocked["a"][1]
 
 
 def test_exposure_is_worked_out_once_per_host_and_horizon() -> None:
@@ -82,7 +86,7 @@ def test_only_moves_that_have_not_ended_are_under_way() -> None:
 
 def test_moves_lately_counts_the_successful_ones() -> None:
     recent = moves(MoveState.SUCCEEDED, MoveState.FAILED, MoveState.SUCCEEDED)
-    assert outlook(situation([host("a")], recent=recent)).moves_lately == {"v": 2}
+    assert outlook(situation([host("a")], recent=recent)).moved_lately == {"v": [recent[0], recent[2]]}
 
 
 def test_failed_at_is_the_latest_failure_or_cancellation_whatever_their_order() -> None:

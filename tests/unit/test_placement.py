@@ -16,6 +16,9 @@ CALM = Workload("v", 2.0, 1e6, GIB)
 V = vm("v", "a")
 
 
+SICK = (Refusal.TARGET_RISKY, "sick")
+
+
 def projection(
     hosts: Iterable[Host],
     vms: Iterable[VirtualMachine] = (V,),
@@ -29,7 +32,7 @@ def projection(
 def search(
     over: Projection,
     mover: VirtualMachine = V,
-    blocked: Mapping[str, str] | None = None,
+    blocked: Mapping[str, tuple[Refusal, str]] | None = None,
     ceiling: float = 0.9,
     settings: PolicySettings = SETTINGS,
     wanted: int = 1,
@@ -42,8 +45,8 @@ def only_refusal(
     other: Host, *, blocked: str = "", ceiling: float = 0.9, vms: Iterable[VirtualMachine] = (V,)
 ) -> Verdict:
     """Why `other`, the only host beside the VM's own, is passed over."""
-    found, passed = search(projection([host("a"), other], vms), blocked={other.name: blocked} if blocked else {},
-                           ceiling=ceiling)  # fmt: skip
+    sick = {other.name: (Refusal.TARGET_RISKY, blocked)} if blocked else {}
+    found, passed = search(projection([host("a"), other], vms), blocked=sick, ceiling=ceiling)
     assert found == []
     (verdict,) = [verdict for verdict in passed if verdict.target == other.name]
     return verdict
@@ -173,7 +176,7 @@ def test_a_link_too_slow_for_the_guest_is_passed_over_and_a_faster_one_taken() -
 def test_only_the_first_few_are_named_and_the_rest_is_summed_up() -> None:
     hosts = [host("a"), *(host(f"b{n}", cordoned=n % 3 > 0) for n in range(9))]
     _, passed = search(
-        projection(hosts), blocked={each.name: "sick" for each in hosts[1:]}, settings=PolicySettings(verdicts_per_vm=3)
+        projection(hosts), blocked={each.name: SICK for each in hosts[1:]}, settings=PolicySettings(verdicts_per_vm=3)
     )
     assert [verdict.target for verdict in passed] == ["b0", "b1", "b2", ""]
     assert passed[-1].refusal is Refusal.TARGET_CORDONED

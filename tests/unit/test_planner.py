@@ -198,7 +198,7 @@ def test_a_vm_whose_move_failed_is_left_alone_for_a_while(state: MoveState) -> N
 
 
 def test_a_vm_that_was_moved_lately_costs_more_to_move_again() -> None:
-    recent = [outcome("v", "b", "a", MoveState.SUCCEEDED)]
+    recent = [outcome("v", "b", "a", MoveState.SUCCEEDED, NOW - timedelta(minutes=5))]
     (first,) = planned(situation([A, B], [vm("v", "a")], risks=SICK)).moves
     (again,) = planned(situation([A, B], [vm("v", "a")], risks=SICK, recent=recent)).moves
     assert again.cost == pytest.approx(first.cost + 1.0)

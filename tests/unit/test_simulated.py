@@ -68,7 +68,7 @@ def test_every_change_raises_the_generation() -> None:
     for change in (
         lambda: world.driver.start(move()),
         lambda: world.driver.cancel(move()),
-        lambda: world.driver.cordon("b"),
+        lambda: world.driver.cordon_by_hand("b"),
         lambda: world.driver.maintain("c"),
         lambda: world.driver.fail_host("a"),
         lambda: world.driver.repair_host("a"),
@@ -239,10 +239,10 @@ def test_a_down_maintained_cordoned_or_closed_target_is_refused() -> None:
     world.driver.maintain("c")
     assert "c is in maintenance" in refusal(world, move(target="c"))
     world.driver.maintain("c", maintained=False)
-    world.driver.cordon("c")
+    world.driver.cordon_by_hand("c")
     assert "c takes no VMs" in refusal(world, move(target="c"))
     assert "d takes no VMs" in refusal(world, move(target="d"))
-    world.driver.cordon("c", cordoned=False)
+    world.driver.cordon_by_hand("c", cordoned=False)
     world.driver.check(move(target="c"))
 
 

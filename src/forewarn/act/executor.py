@@ -15,6 +15,7 @@ from forewarn.act.journal import Flight, Journal
 from forewarn.clock import Clock
 from forewarn.domain.inventory import Cluster, Host, HostState, VmState
 from forewarn.domain.plan import Move, MoveState, Outcome, Plan, Refusal, Verdict
+from forewarn.domain.situation import Budget
 from forewarn.drivers.base import MoveProgress, Mover
 from forewarn.errors import MoveRefused, TemporaryError
 from forewarn.state.requests import Request, RequestKind, pause_reason
@@ -34,46 +35,55 @@ class Executor:
         self._mover = mover
         self._journal = journal
         self._clock = clock
-        self._leads = False
+        self._epoch = 0
 
-    def reconcile(self) -> tuple[Outcome, ...]:
-        """Take over the journal and compare what it holds in flight with what the placement service says.
+    def lead(self) -> tuple[Outcome, ...]:
+        """Take the lead or renew it. A new leader compares what the journal holds in flight with the placement service.
 
         Nothing is started again: a move that never began ends as FAILED, with `started` None and its VM where it was.
+        Raises NotLeading while another controller leads.
         """
-        self._journal.lead()
-        self._leads = True
+        epoch = self._journal.lead()
+        if epoch == self._epoch:
+            return ()
+        self._epoch = epoch
         return self._follow_all()
+
+    def reconcile(self) -> tuple[Outcome, ...]:
+        """Lead, and compare what the journal holds in flight with what the placement service says."""
+        return self.lead() + self._follow_all()
 
     def run(self, plan: Plan, cluster: Cluster) -> tuple[Outcome, ...]:
         """Follow what is in flight, then start what of `plan` may start; returns what changed.
 
         `cluster` is the newest picture: what does not fit it is refused. A plan that was run before starts nothing.
         """
-        followed = self._follow_all() if self._leads else self.reconcile()
+        followed = self.reconcile()
         self.held = ()
         return followed + self._start_all(plan, cluster)
 
     def cancel(self, move_id: str, why: str) -> Outcome | None:
         """Ask for the end of a move in flight; its outcome if it is known at once, else it comes with a later `run`."""
-        self._take_over()
+        self.lead()
         flight = next((f for f in self._journal.flights() if f.outcome.move.id == move_id), None)
         return None if flight is None else self._cancel(flight, why)
 
     def cancel_all(self, why: str) -> tuple[Outcome, ...]:
         """Ask for the end of everything in flight; returns what ended at once."""
-        self._take_over()
+        self.lead()
         ended = [self._cancel(flight, why) for flight in self._journal.flights()]
         return tuple(outcome for outcome in ended if outcome is not None)
 
     def obey(self, requests: Iterable[Request]) -> tuple[Outcome, ...]:
         """Do what people asked for, in their order; returns what changed."""
-        taken_over = self._take_over()
+        taken_over = self.lead()
         return taken_over + tuple(outcome for request in requests for outcome in self._obey(request))
 
-    def _take_over(self) -> tuple[Outcome, ...]:
-        """`reconcile`, unless this controller leads already: whatever comes first after a start does it."""
-        return () if self._leads else self.reconcile()
+    def budgets(self, cluster: Cluster) -> tuple[Budget, ...]:
+        """Each limit on moves: how much of it is used now, and how often it has held something back."""
+        begun = self._journal.intended_since(self._clock.now() - HOUR)
+        used = Slots(self.guards.settings, self._journal.in_flight(), begun, cluster).used()
+        return tuple(Budget(str(guard), now, limit, self.guards.hits[guard]) for guard, (now, limit) in used.items())
 
     # --- requests -----------------------------------------------------------------------------------
 
@@ -84,6 +94,8 @@ class Executor:
         if request.kind is RequestKind.ABORT_MOVE:
             ended = self.cancel(request.args.get("move", ""), pause_reason(request))
             return () if ended is None else (ended,)
+        if request.kind is not RequestKind.PAUSE:
+            return ()
         self.guards.pause(pause_reason(request))
         return self.cancel_all(pause_reason(request)) if request.args.get("running") == ABORT else ()
 
@@ -121,7 +133,8 @@ class Executor:
             return ()
         run = self._journal.known(move.id for move in plan.moves)
         in_flight = self._journal.in_flight()
-        slots = Slots(self.guards.settings, in_flight, self._journal.intended_since(self._clock.now() - HOUR))
+        begun = self._journal.intended_since(self._clock.now() - HOUR)
+        slots = Slots(self.guards.settings, in_flight, begun, cluster)
         moving = {outcome.move.vm for outcome in in_flight}
         results: list[Outcome | Verdict] = []
         for move in plan.moves:

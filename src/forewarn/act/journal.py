@@ -18,7 +18,8 @@ from forewarn.domain.inventory import Criticality, Kind
 from forewarn.domain.plan import Move, MoveState, Outcome, Plan
 from forewarn.errors import StateError
 from forewarn.state.database import Database
-from forewarn.state.schema import IN_FLIGHT, LEADERS, MOVES, STEPS
+from forewarn.state.leadership import Leadership
+from forewarn.state.schema import IN_FLIGHT, MOVES, STEPS
 
 ENDED = MOVES.c.state.not_in([state for state in MoveState if not state.final])
 
@@ -56,20 +57,25 @@ class Step:
 class Journal:
     """The moves of this site. Nothing but `lead` can be written before `lead` was called."""
 
-    def __init__(self, database: Database, settings: JournalSettings | None = None) -> None:
+    def __init__(
+        self, database: Database, settings: JournalSettings | None = None, leadership: Leadership | None = None
+    ) -> None:
         self._database = database
         self._settings = settings or JournalSettings()
-        self._epoch = 0
+        self.leadership = leadership or Leadership(database)
+        self._pruned_at: datetime | None = None
 
     def lead(self) -> int:
-        """Take over from whoever led before, drop what is past its time, and return the new epoch."""
-        now = self._database.clock.now()
-        with self._database.write() as connection:
-            epoch = _newest_epoch(connection) + 1
-            connection.execute(insert(LEADERS).values(epoch=epoch, since=now, holder="", expires_at=now))
+        """Take the lead or renew it, and return the epoch; once a day, drop what is past its time.
+
+        Raises NotLeading while another controller leads.
+        """
+        epoch, now = self.leadership.acquire(), self._database.clock.now()
+        if self._pruned_at is None or now - self._pruned_at >= timedelta(days=1):
             old = MOVES.c.changed_at < now - timedelta(days=self._settings.kept_days)
-            connection.execute(delete(MOVES).where(old, ENDED))
-        self._epoch = epoch
+            with self._write() as connection:
+                connection.execute(delete(MOVES).where(old, ENDED))
+            self._pruned_at = now
         return epoch
 
     def intend(self, plan: Plan, move: Move) -> Flight:
@@ -106,7 +112,11 @@ class Journal:
         with self._write() as connection:
             same = MOVES.c.id == flight.outcome.move.id
             connection.execute(update(MOVES).where(same).values(cancel_asked=why))
-            values = {"move": flight.outcome.move.id, "epoch": self._epoch, "time": self._database.clock.now()}
+            values = {
+                "move": flight.outcome.move.id,
+                "epoch": self.leadership.epoch,
+                "time": self._database.clock.now(),
+            }
             words = {"state": flight.outcome.state, "text": f"asked to cancel: {why}"}
             connection.execute(insert(STEPS).values(**values, **words))
 
@@ -147,7 +157,7 @@ class Journal:
 
     def _insert(self, plan: Plan, outcome: Outcome) -> None:
         move = outcome.move
-        keys = {"id": move.id, "plan": plan.id, "epoch": self._epoch, "vm": move.vm}
+        keys = {"id": move.id, "plan": plan.id, "epoch": self.leadership.epoch, "vm": move.vm}
         places = {"source": move.source, "target": move.target, "move": json.dumps(asdict(move))}
         with self._write() as connection:
             connection.execute(
@@ -156,20 +166,15 @@ class Journal:
             self._add_step(connection, outcome)
 
     def _add_step(self, connection: Connection, outcome: Outcome) -> None:
-        values = {"move": outcome.move.id, "epoch": self._epoch, "time": outcome.time}
+        values = {"move": outcome.move.id, "epoch": self.leadership.epoch, "time": outcome.time}
         connection.execute(insert(STEPS).values(**values, state=outcome.state, text=outcome.text))
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
         """A writing transaction of the controller that leads; no other gets one."""
         with self._database.write() as connection:
-            if self._epoch == 0 or _newest_epoch(connection) != self._epoch:
-                raise StateError("another controller has taken over this state database: this one starts no more moves")
+            self.leadership.check(connection)
             yield connection
-
-
-def _newest_epoch(connection: Connection) -> int:
-    return connection.execute(select(func.max(LEADERS.c.epoch))).scalar() or 0
 
 
 def _columns(outcome: Outcome) -> dict[str, object]:

@@ -47,8 +47,13 @@ def as_json(plan: Plan) -> str:
 
 def as_text(plan: Plan) -> str:
     """One line for each move, each ticket and each rejected option."""
-    lines = [f"Plan {plan.id}: {len(plan.moves)} moves, {len(plan.verdicts)} options rejected."]
+    counts = f"{len(plan.moves)} moves, {len(plan.proposals)} only proposed, {len(plan.verdicts)} options rejected"
+    lines = [f"Plan {plan.id}: {counts}."]
+    lines += (f"cordon  {c.host}: {c.why}" for c in plan.cordons)
     lines += (f"move    {m.vm_name}: {m.source} -> {m.target}  [{m.rule}] {m.reason}" for m in plan.moves)
+    for proposal in plan.proposals:
+        m = proposal.move
+        lines.append(f"would   {m.vm_name}: {m.source} -> {m.target}  [{m.rule}] {m.reason}; not done: {proposal.why}")
     lines += (f"ticket  {t.host} {t.component}: {t.text}" for t in plan.tickets)
     lines += (f"no      {v.vm or v.component} on {v.host}: {v.text} [{v.refusal}]" for v in plan.verdicts)
     return "\n".join(lines)

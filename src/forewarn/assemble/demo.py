@@ -20,16 +20,19 @@ from forewarn.assemble.up import Say, start_agent
 from forewarn.clock import Clock, RealClock, SimulatedClock
 from forewarn.collect import agent
 from forewarn.collect.agent import AgentSettings
-from forewarn.control import Control, Mode
+from forewarn.control import Control
+from forewarn.domain.authority import Grant, Mode
 from forewarn.domain.situation import LogLine, Severity, Snapshot
 from forewarn.domain.telemetry import Sample
 from forewarn.drivers.joined import JoinedDriver
 from forewarn.drivers.none import ObservedDriver
 from forewarn.sim.play import ONCE, Simulation, SimulationSettings, play
 from forewarn.sim.report import Report
+from forewarn.sim.scenario import SIMULATED
 from forewarn.web.app import create_app
 from forewarn.web.server import serve
 
+HURRIED_S = 60.0  # within which hosts turn risky together, where faults come faster than in life
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)  # of the virtual clock: equal seeds give equal runs
 
 
@@ -102,17 +105,22 @@ class _Demo:
         simulation: SimulationSettings,
         interval_s: float,
     ) -> None:
-        mode = Mode.AUTOMATIC if settings.moves else Mode.OBSERVE
-        control = replace(site_settings.control, mode=mode, interval_s=interval_s)
+        control = replace(site_settings.control, interval_s=interval_s)
+        authority = replace(site_settings.authority, mode_max=Mode.AUTOMATIC if settings.moves else Mode.OBSERVE)
+        policy = replace(site_settings.policy, breaker=replace(site_settings.policy.breaker, window_s=HURRIED_S))
         self.simulation = Simulation(settings.seed, clock, simulation)
-        self.site = Site(folder, clock, replace(site_settings, control=control))
+        self.site = Site(folder, clock, replace(site_settings, control=control, authority=authority, policy=policy))
         self.own_name = _own_name(self.simulation)
         self._history_days = settings.history_days
         observed = ObservedDriver(self._own_devices, clock)
         self.control: Control = self.site.control(JoinedDriver([self.simulation.driver, observed]))
         lines = [sources_sentence(self.site.forecaster)]
         if settings.moves:
-            lines.append("mode 'automatic' by override, for the simulated hosts only: demonstration")
+            override = Grant(
+                Mode.AUTOMATIC, clock.now(), "the demonstration", "demonstration", SIMULATED, overrides=True
+            )
+            self.site.memory.orders.grants.give(override)
+            lines.append(f"mode automatic by override for {override.scope}: {override.why}")
         self.site.memory.log.append(LogLine(clock.now(), Severity.NOTICE, text) for text in lines)
 
     def fill_history(self) -> None:

@@ -10,30 +10,40 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from forewarn.act.cordons import Cordons, CordonSettings
 from forewarn.act.executor import Executor
 from forewarn.act.guards import Guards, GuardSettings
 from forewarn.act.journal import Journal, JournalSettings
+from forewarn.act.orders import Orders
 from forewarn.assemble.decisions import FILE as DECISION_FILE
 from forewarn.clock import Clock
-from forewarn.control import Control, ControlSettings, Memory, Mode
+from forewarn.control import Control, ControlSettings, Hands, Memory, Rules
+from forewarn.decide.authority import AuthoritySettings
 from forewarn.decide.policy import PolicySettings, with_default_thresholds
+from forewarn.decide.windows import PlannedWindow
+from forewarn.domain.authority import Mode
 from forewarn.domain.inventory import COMPONENT_KINDS, Kind
 from forewarn.domain.situation import LogLine, Severity
 from forewarn.domain.telemetry import Sample
-from forewarn.drivers.base import Driver
+from forewarn.drivers.base import Driver, Watched
 from forewarn.errors import ModelError
 from forewarn.features.catalog import CATALOG
+from forewarn.ledger import Ledger, LedgerSettings
 from forewarn.predict import registry
 from forewarn.predict.base import Forecaster, Predictor
 from forewarn.predict.joint import JointPredictor
 from forewarn.predict.rules import RulePredictor, acting
 from forewarn.predict.trees import TreesPredictor
+from forewarn.state.breaker import BreakerState
 from forewarn.state.database import Database, DatabaseSettings
 from forewarn.state.events import FailureEvents
+from forewarn.state.grants import Grants
 from forewarn.state.ladder import Ladder
+from forewarn.state.leadership import Leadership, LeaseSettings, own_name
 from forewarn.state.log import LogLines, LogSettings
 from forewarn.state.requests import Requests, RequestSettings
 from forewarn.state.snapshot import SnapshotFile
+from forewarn.state.windows import Windows
 from forewarn.store.base import Batch
 from forewarn.store.duckdb import DuckDBSettings, DuckDBStore
 from forewarn.store.mapping import Mapper
@@ -46,6 +56,7 @@ class StateSettings:
 
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     journal: JournalSettings = field(default_factory=JournalSettings)
+    lease: LeaseSettings = field(default_factory=LeaseSettings)
     requests: RequestSettings = field(default_factory=RequestSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
@@ -72,6 +83,12 @@ class SiteSettings:
     predict: PredictSettings = field(default_factory=PredictSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     guards: GuardSettings = field(default_factory=GuardSettings)
+    authority: AuthoritySettings = field(default_factory=AuthoritySettings)
+    cordons: CordonSettings = field(default_factory=CordonSettings)
+    ledger: LedgerSettings = field(default_factory=LedgerSettings)
+    windows: tuple[PlannedWindow, ...] = ()
+    """Announced windows of maintenance and freezes, a table `[[windows]]` each: kind, hosts, why, and either starts_at
+    and ends_at or days, from_utc and hours."""
     control: ControlSettings = field(default_factory=ControlSettings)
     web: WebSettings = field(default_factory=WebSettings)
 
@@ -125,31 +142,34 @@ class Site:
         self.folder, self.clock, self.settings = folder, clock, settings
         self.store = DuckDBStore(folder / "telemetry.duckdb", settings.store)
         self.database = Database(f"sqlite:///{folder / 'state.sqlite'}", clock, settings.state.database)
+        leadership = Leadership(self.database, own_name(), settings.state.lease)
+        requests = Requests(self.database, settings.state.requests)
+        grants, windows, breaker = Grants(self.database), Windows(self.database), BreakerState(self.database)
         self.memory = Memory(
-            Journal(self.database, settings.state.journal),
-            Ladder(self.database),
-            FailureEvents(self.database),
-            Requests(self.database, settings.state.requests),
-            LogLines(self.database, folder / "log.jsonl", settings.state.log),
-            SnapshotFile(folder / "snapshot.json"),
-            folder / DECISION_FILE,
+            journal=Journal(self.database, settings.state.journal, leadership),
+            ladder=Ladder(self.database),
+            failures=FailureEvents(self.database),
+            orders=Orders(requests, grants, windows, breaker, settings.authority),
+            ledger=Ledger(self.database, settings.ledger),
+            log=LogLines(self.database, folder / "log.jsonl", settings.state.log),
+            snapshot=SnapshotFile(folder / "snapshot.json"),
+            decision=folder / DECISION_FILE,
         )
         self._mapper = Mapper()
         self._log(self.store.notices, Severity.WARNING)
 
     def control(self, driver: Driver) -> Control:
-        """The control loop over `driver`; in mode `observe` it is handed nothing that could move a VM."""
+        """The control loop over `driver`. Where no mode goes beyond `observe` it is handed nothing that could write."""
         policy = with_default_thresholds(self.settings.policy, self.forecaster.thresholds(self.settings.policy.horizon))
-        acts = self.settings.control.mode is Mode.AUTOMATIC
-        executor = self._executor(driver) if acts else None
+        acts = self.settings.authority.mode_max is not Mode.OBSERVE
         return Control(
-            driver,
+            driver if acts else Watched(driver),
             self.store,
             CATALOG,
             self.forecaster,
-            policy,
+            Rules(policy, self.settings.authority, self.settings.windows),
             self.memory,
-            executor,
+            self._hands(driver) if acts else None,
             self.clock,
             self.settings.control,
         )
@@ -166,12 +186,16 @@ class Site:
             )
 
     def close(self) -> None:
+        """End cleanly: whoever waits for the lead need not wait for the lease to run out."""
+        self.memory.journal.leadership.release()
         self.store.close()
         self.database.close()
 
-    def _executor(self, driver: Driver) -> Executor:
-        guards = Guards(self.settings.guards, self.memory.requests.paused())
-        return Executor(driver, self.memory.journal, guards, self.clock)
+    def _hands(self, driver: Driver) -> Hands:
+        guards = Guards(self.settings.guards, self.memory.orders.requests.paused())
+        journal = self.memory.journal
+        cordons = Cordons(driver, self.database, journal.leadership, self.settings.cordons)
+        return Hands(Executor(driver, journal, guards, self.clock), cordons)
 
     def _log(self, texts: Iterable[str], severity: Severity) -> None:
         now = self.clock.now()

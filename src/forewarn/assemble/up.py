@@ -41,7 +41,7 @@ def up(folder: Path, clock: RealClock, settings: UpSettings, say: Say) -> None:
         server = serve(app, settings.web)
         stack.callback(server.stop)
         stack.callback(start_agent(site, settings.agent, clock, socket.gethostname() or "this-machine"))
-        say(f"Dashboard: {server.address}   (mode {settings.control.mode}; Ctrl-C ends it)")
+        say(f"Dashboard: {server.address}   (mode {settings.authority.mode}; Ctrl-C ends it)")
         control.run(lambda: clock.stopped)
 
 

@@ -57,4 +57,4 @@ def plan(
 
     made = decisions.decide(snapshot or decisions.newest(Path(tempfile.gettempdir()), DEMO_FOLDER, RealClock().now()))
     typer.echo(decisions.as_json(made) if as_json else decisions.as_text(made))
-    raise typer.Exit(2 if made.moves else 0)
+    raise typer.Exit(2 if made.moves or made.proposals else 0)

@@ -3,15 +3,19 @@
 Each cycle leaves its decision behind; `forewarn plan` reads it and prints what the live cycle does, and why not more.
 """
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 
 from pydantic import TypeAdapter, ValidationError
 
+from forewarn.decide.authority import AuthoritySettings, permit
+from forewarn.decide.breaker import trip
 from forewarn.decide.planner import plan
-from forewarn.decide.policy import PolicySettings
+from forewarn.decide.policy import PolicySettings, next_ladder
 from forewarn.domain.plan import Plan
-from forewarn.domain.situation import LadderStep, Situation
+from forewarn.domain.situation import Breaker, LadderStep, Situation
 from forewarn.errors import RecordingError
 
 
@@ -22,13 +26,28 @@ class Decision:
     situation: Situation
     settings: PolicySettings
     now: datetime
+    authority: AuthoritySettings = field(default_factory=AuthoritySettings)
+
+    @cached_property
+    def breaker(self) -> Breaker:
+        """How the breaker stands after this decision: as it stood, or tripped by what turned risky together."""
+        ladder = next_ladder(self.situation, self.settings, self.now)
+        text = trip(self.situation, ladder, self.settings.breaker, self.now)
+        return replace(self.situation.breaker, text=text) if text else self.situation.breaker
 
     def plan(self) -> tuple[Plan, tuple[LadderStep, ...]]:
         """The plan and the next ladder; the same again each time."""
-        return plan(self.situation, self.settings, self.now)
+        situation = replace(self.situation, breaker=self.breaker)
+        wished, ladder = plan(situation, self.settings, self.now)
+        return permit(wished, situation, self.authority, self.now), ladder
 
     def to_json(self) -> bytes:
         return _DECISION.dump_json(self)
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of the whole document, by which a log can name what a decision was made from."""
+        return hashlib.sha256(self.to_json()).hexdigest()[:16]
 
     @classmethod
     def from_json(cls, text: bytes, place: str) -> "Decision":

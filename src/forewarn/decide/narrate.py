@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from forewarn.domain.authority import Grant
 from forewarn.domain.inventory import Cluster, Component, Criticality, HostState, VirtualMachine
 from forewarn.domain.plan import Move, MoveState, Outcome, Plan, Ticket
 from forewarn.domain.risk import HORIZON_NAMES, HORIZONS, FailureForecast
 from forewarn.domain.situation import LadderStep, LogLine, Rung, Severity, Situation
 
+_MANY_LINES = 12  # changes of one cycle that are told one by one
 _MANY = 3  # parts from which on they share a line
 _TINY, _SURE = 0.0005, 0.99  # probabilities beyond these are said to be beyond them
 _RUNG_SEVERITY = {Rung.CLEAR: Severity.INFO, Rung.WATCH: Severity.NOTICE, Rung.MOVE: Severity.WARNING}
@@ -42,11 +44,20 @@ def ladder_lines(
         if step.rung != old and forecast is not None:
             cause = "" if step.rung is Rung.CLEAR else _state_in_words(forecast, horizon)
             alike.setdefault((forecast.host, old, step.rung, cause), []).append(forecast)
-    return tuple(
+    lines = [
         LogLine(now, _RUNG_SEVERITY[new], f"{host}: from '{old}' to '{new}': {words}", host)
         for (host, old, new, _), those in alike.items()
         for words in _together(those, new, horizon)
-    )
+    ]
+    return tuple(lines) if len(lines) <= _MANY_LINES else (*lines[:_MANY_LINES], _rest(lines, alike, now))
+
+
+def _rest(lines: Sequence[LogLine], alike: Iterable[tuple[str, Rung, Rung, str]], now: datetime) -> LogLine:
+    """What a flood of changes leaves unsaid, in one line."""
+    left = len(lines) - _MANY_LINES
+    hosts = len({host for host, *_ in alike})
+    worst = max((line.severity for line in lines), key=list(Severity).index)
+    return LogLine(now, worst, f"and {left} more such changes, {hosts} hosts in all")
 
 
 def _together(forecasts: Sequence[FailureForecast], rung: Rung, horizon: timedelta) -> Iterator[str]:
@@ -189,6 +200,12 @@ def outcome_line(outcome: Outcome) -> LogLine:
     return LogLine(outcome.time, severity, texts[outcome.state], move.source)
 
 
+def expired_line(grant: Grant, now: datetime) -> LogLine:
+    """A mode that was granted for a time which is over."""
+    text = f"mode {grant.mode} for {grant.scope} has expired ({grant.who}: {grant.why})"
+    return LogLine(now, Severity.NOTICE, text)
+
+
 def cycle_sentence(situation: Situation, plan: Plan, outcomes: Sequence[Outcome], thresholds: Mapping[str, float],
                    horizon: timedelta) -> str:  # fmt: skip
     """The one sentence that a cycle returns: what was looked at, what is wrong, and what is done about it."""
@@ -206,7 +223,8 @@ def _doing(outcomes: Sequence[Outcome], plan: Plan) -> str:
     running = sum(not outcome.state.final for outcome in outcomes)
     if running:
         return f"; {_count(running, 'move')} running"
-    return f"; {_count(len(plan.moves), 'move')} proposed" if plan.moves else ""
+    proposed = len(plan.moves) + len(plan.proposals)
+    return f"; {_count(proposed, 'move')} proposed" if proposed else ""
 
 
 def _count(number: int, thing: str) -> str:

@@ -3,7 +3,6 @@
 Everything here is looked up while a plan is made, so each answer is worked out once. Nothing is decided here.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -11,8 +10,9 @@ from functools import cached_property
 from forewarn.decide import score
 from forewarn.decide.narrate import horizon_name, part_name
 from forewarn.decide.policy import PolicySettings
+from forewarn.decide.restraint import successes, suspects, window_of
 from forewarn.domain.inventory import Component, Kind, VirtualMachine
-from forewarn.domain.plan import MoveState
+from forewarn.domain.plan import MoveState, Outcome, Refusal
 from forewarn.domain.risk import FailureForecast, Risk
 from forewarn.domain.situation import LadderStep, Rung, Situation
 
@@ -20,8 +20,11 @@ from forewarn.domain.situation import LadderStep, Rung, Situation
 class Outlook:
     """A situation with the settings applied."""
 
-    def __init__(self, situation: Situation, settings: PolicySettings, ladder: tuple[LadderStep, ...]) -> None:
+    def __init__(
+        self, situation: Situation, settings: PolicySettings, ladder: tuple[LadderStep, ...], now: datetime
+    ) -> None:
         self.situation, self.settings, self.cluster = situation, settings, situation.cluster
+        self.ladder, self.now = ladder, now
         self._rungs = {step.component: step.rung for step in ladder}
         self._probabilities = score.known(situation.forecasts, settings.horizon)
         self._thresholds = {kind: settings.threshold(kind) for kind in Kind}
@@ -32,6 +35,8 @@ class Outlook:
         """By host, in the order of names: its parts on the rung `move` and over their threshold, the worst first."""
         found: dict[str, list[Risk]] = {}
         for forecast in self.situation.forecasts:
+            if forecast in self.stale:
+                continue
             if self._exceeds(forecast) and self._rungs[forecast.component] is Rung.MOVE:
                 found.setdefault(forecast.host, []).append(self._risk(forecast))
         return {host: tuple(sorted(found[host], key=_by_excess)) for host in sorted(found)}
@@ -43,17 +48,25 @@ class Outlook:
         return tuple(sorted(unknown, key=lambda forecast: (forecast.host, forecast.component)))
 
     @cached_property
-    def blocked(self) -> Mapping[str, str]:
-        """By host: why it must receive nothing, for what it risks itself."""
-        found: dict[str, str] = {}
-        if not self.settings.silent_may_receive:
-            heard = self.situation.forecasts_by_host
-            found = {
-                host.name: "nothing is known of its health" for host in self.cluster.hosts if host.name not in heard
-            }
+    def stale(self) -> tuple[FailureForecast, ...]:
+        """The forecasts that are too old to act on."""
+        oldest = self.now - timedelta(seconds=self.settings.restraint.forecast_age_s_max)
+        return tuple(forecast for forecast in self.situation.forecasts if forecast.time < oldest)
+
+    @cached_property
+    def blocked(self) -> Mapping[str, tuple[Refusal, str]]:
+        """By host: why it must receive nothing, for what it risks itself or for what is done to it."""
+        found: dict[str, tuple[Refusal, str]] = {}
+        for host in self.cluster.hosts:
+            if window := window_of(self.situation.windows, host.name, self.now):
+                found[host.name] = window
+            elif not self.settings.silent_may_receive and host.name not in self.situation.forecasts_by_host:
+                found[host.name] = (Refusal.TARGET_RISKY, "nothing is known of its health")
         for forecast in sorted(self.situation.forecasts, key=lambda forecast: forecast.component):
             if forecast.host not in found and (why := self._why_blocked(forecast)):
-                found[forecast.host] = why
+                found[forecast.host] = (Refusal.TARGET_RISKY, why)
+        for name, cause in suspects(self.situation, self.ladder, self.settings.restraint).items():
+            found.setdefault(name, (Refusal.TARGET_SUSPECT, cause))
         return found
 
     def exposure(self, host: str, horizon: timedelta) -> score.Exposure:
@@ -71,9 +84,9 @@ class Outlook:
         return {outcome.move.vm: outcome.move.target for outcome in self.situation.in_flight if not outcome.state.final}
 
     @cached_property
-    def moves_lately(self) -> Counter[str]:
-        """How often each VM has been moved lately."""
-        return Counter(o.move.vm for o in self.situation.recent if o.state is MoveState.SUCCEEDED)
+    def moved_lately(self) -> Mapping[str, list[Outcome]]:
+        """The moves of each VM that succeeded lately."""
+        return successes(self.situation.recent)
 
     @cached_property
     def failed_at(self) -> Mapping[str, datetime]:
@@ -109,6 +122,9 @@ class Outlook:
         return Risk(forecast.component, forecast.kind, forecast.host, probability, self.settings.horizon, threshold)
 
     def _why_blocked(self, forecast: FailureForecast) -> str:
+        if forecast in self.stale:
+            age_s = (self.now - forecast.time).total_seconds()
+            return f"the forecast of its {part_name(forecast.component)} is {age_s:.0f} s old"
         if self._exceeds(forecast):
             return self.words(self._risk(forecast))
         if forecast.unknown and forecast.kind not in self.settings.unknown_may_receive:

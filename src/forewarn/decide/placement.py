@@ -116,7 +116,7 @@ def suitable(
     vm: VirtualMachine,
     component: str,
     projection: Projection,
-    blocked: Mapping[str, str],
+    blocked: Mapping[str, tuple[Refusal, str]],
     ceiling: float,
     settings: PolicySettings,
     wanted: int = 1,
@@ -144,7 +144,7 @@ class _Search:
         vm: VirtualMachine,
         component: str,
         projection: Projection,
-        blocked: Mapping[str, str],
+        blocked: Mapping[str, tuple[Refusal, str]],
         ceiling: float,
         settings: PolicySettings,
     ) -> None:
@@ -172,9 +172,9 @@ class _Search:
             (host.state is not HostState.UP, Refusal.TARGET_DOWN),
             (not host.can_receive, Refusal.TARGET_CANNOT_RECEIVE),
             (host.cordoned, Refusal.TARGET_CORDONED),
-            (host.name in self._blocked, Refusal.TARGET_RISKY),
         )
-        return next((refusal for refused, refusal in checks if refused), None)
+        refusal = next((refusal for refused, refusal in checks if refused), None)
+        return refusal or self._blocked.get(host.name, (None, ""))[0]
 
     def _room(self, host: Host) -> Refusal | None:
         """What keeps the host from receiving this VM."""
@@ -210,8 +210,8 @@ class _Search:
         vm = self._vm
         if refusal is Refusal.TARGET_DOWN:
             return f"it is {host.state.words}"
-        if refusal is Refusal.TARGET_RISKY:
-            return self._blocked[host.name]
+        if self._blocked.get(host.name, (None, ""))[0] is refusal:
+            return self._blocked[host.name][1]
         if refusal is Refusal.TARGET_FULL:
             memory, cpus = self._projection.free(host.name)
             return (

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from forewarn.decide import score
-from forewarn.decide.narrate import part_name
 from forewarn.decide.outlook import Outlook
 from forewarn.decide.placement import Projection, Target, suitable
 from forewarn.decide.policy import PolicySettings, next_ladder
-from forewarn.domain.inventory import Component, Criticality, HostState, VirtualMachine, VmState
-from forewarn.domain.plan import COST_BENEFIT, PROACTIVE_FAILURE_AVOIDANCE, Move, Plan, Refusal, Ticket, Verdict
+from forewarn.decide.remarks import cordons, held_back, stopped_because, tickets, watched
+from forewarn.decide.restraint import contested, resting, window_of
+from forewarn.domain.inventory import Criticality, HostState, VirtualMachine, VmState
+from forewarn.domain.plan import COST_BENEFIT, PROACTIVE_FAILURE_AVOIDANCE, Move, Plan, Refusal, Verdict
 from forewarn.domain.risk import HORIZONS, Risk
 from forewarn.domain.situation import LadderStep, Situation
 
@@ -24,7 +25,7 @@ from forewarn.domain.situation import LadderStep, Situation
 def plan(situation: Situation, settings: PolicySettings, now: datetime) -> tuple[Plan, tuple[LadderStep, ...]]:
     """What to do now, what not and why, and where every part then stands on the ladder."""
     ladder = next_ladder(situation, settings, now)
-    outlook = Outlook(situation, settings, ladder)
+    outlook = Outlook(situation, settings, ladder, now)
     planning = _Planning(outlook, now)
     for candidate in sorted(_candidates(outlook), key=_urgency):
         planning.decide(candidate)
@@ -123,7 +124,18 @@ class _Planning:
             return Refusal.IMMOVABLE, vm.immovable_because
         if vm.state is not VmState.RUNNING:
             return Refusal.IMMOVABLE, f"it is {vm.state}"
-        return self._backing_off(vm) or self._at_limit()
+        return self._restrained(vm) or self._backing_off(vm) or self._at_limit()
+
+    def _restrained(self, vm: VirtualMachine) -> tuple[Refusal, str] | None:
+        """What speaks for leaving the VM alone for now."""
+        if window := window_of(self._outlook.situation.windows, vm.host, self._now):
+            return window
+        moved, settings = self._outlook.moved_lately.get(vm.id, []), self._settings.restraint
+        approved = any(approval.vm == vm.id for approval in self._outlook.situation.approvals)
+        if not approved and (text := contested(vm, moved, settings, self._now)):
+            return Refusal.CONTESTED, text
+        text = resting(vm, moved, settings, self._now)
+        return (Refusal.COOL_DOWN, text) if text else None
 
     def _backing_off(self, vm: VirtualMachine) -> tuple[Refusal, str] | None:
         failed_at = self._outlook.failed_at.get(vm.id)
@@ -167,7 +179,7 @@ class _Planning:
         arriving = self._outlook.exposure(target.host.name, settings.horizon).whole_host
         return _Worth(
             score.benefit(candidate.stake, candidate.staying, first_hour, arriving, target.estimate),
-            score.cost(vm, target.estimate, self._outlook.moves_lately[vm.id], settings),
+            score.cost(vm, target.estimate, len(self._outlook.moved_lately.get(vm.id, ())), settings),
         )
 
     def _why_not(self, candidate: _Candidate) -> Refusal:
@@ -210,11 +222,14 @@ class _Planning:
     def finished(self) -> Plan:
         """The plan, with its moves in the order in which they are to start."""
         moves = tuple(sorted(self._moves, key=_order))
-        verdicts = (*self._verdicts, *_watched(self._outlook))
-        if paused := self._outlook.situation.paused:
-            moves, verdicts = (), (*verdicts, *_held_back(moves, paused))
-        made = Plan("", self._now, self._outlook.cluster.generation, moves, verdicts, tuple(_tickets(self._outlook)))
-        return replace(made, id=_digest(self._now, made.generation, moves, verdicts, made.tickets))
+        verdicts = (*self._verdicts, *watched(self._outlook))
+        stopped = stopped_because(self._outlook.situation)
+        if stopped:
+            moves, verdicts = (), (*verdicts, *held_back(moves, *stopped))
+        marked = tuple(cordons(self._outlook))
+        generation, open_tickets = self._outlook.cluster.generation, tuple(tickets(self._outlook))
+        made = Plan("", self._now, generation, moves, verdicts, open_tickets, cordons=marked)
+        return replace(made, id=_digest(self._now, generation, moves, verdicts, open_tickets, marked))
 
 
 def _order(move: Move) -> tuple[bool, float, str]:
@@ -227,43 +242,6 @@ def _nowhere(candidate: _Candidate, passed: tuple[Verdict, ...]) -> tuple[Refusa
     if others and all(verdict.refusal is Refusal.NO_CONVERGENCE for verdict in others):
         return Refusal.NO_CONVERGENCE, "it dirties memory faster than any link can copy it"
     return Refusal.NO_SUITABLE_HOST, f"no host can take {candidate.vm.name}"
-
-
-def _watched(outlook: Outlook) -> Iterator[Verdict]:
-    """A verdict for each part of unknown risk, up to a limit: watched, and nothing moved for it."""
-    most = outlook.settings.unknowns_per_plan
-    for forecast in outlook.unknowns[:most]:
-        text = (
-            f"the risk of {part_name(forecast.component)} of {forecast.host} is unknown: "
-            f"{forecast.unknown_because}; it is watched, and nothing moves for it"
-        )
-        yield Verdict("", forecast.host, forecast.component, Refusal.UNKNOWN_RISK, text)
-    if more := outlook.unknowns[most:]:
-        yield Verdict("", "", "", Refusal.UNKNOWN_RISK, f"the risk of {len(more)} more parts is unknown")
-
-
-def _held_back(moves: tuple[Move, ...], paused: str) -> Iterator[Verdict]:
-    yield Verdict("", "", "", Refusal.PAUSED, f"moves are paused ({paused}); {len(moves)} would have been planned")
-    for move in moves:
-        text = f"moves are paused ({paused}); else {move.rule}: {move.reason}"
-        yield Verdict(move.vm, move.source, move.component, Refusal.PAUSED, text, move.target)
-
-
-def _tickets(outlook: Outlook) -> Iterator[Ticket]:
-    """The parts over their threshold where moving VMs is not the answer."""
-    for host, risks in outlook.risks.items():
-        for risk in risks:
-            if why := ticket_because(outlook.component(risk)):
-                yield Ticket(host, risk.component, risk.kind, f"{outlook.words(risk)}; {why}")
-
-
-def ticket_because(component: Component) -> str:
-    """Why a part over its threshold is for a person to look at; empty where moving VMs is the answer."""
-    if not component.whole_host and not component.vms:
-        return "it is not proven to be in the path of any VM"
-    if component.spares > 0:
-        return f"{component.spares} more of {component.group or 'its kind'} can fail before VMs do"
-    return ""
 
 
 def _digest(time: datetime, *content: object) -> str:

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from forewarn.decide.breaker import BreakerSettings
 from forewarn.decide.migration_cost import MigrationSettings
+from forewarn.decide.restraint import RestraintSettings
 from forewarn.domain.inventory import Criticality, Kind
 from forewarn.domain.risk import HORIZONS, FailureForecast
 from forewarn.domain.situation import LadderStep, Rung, Situation
@@ -98,6 +100,12 @@ class PolicySettings:
 
     migration: MigrationSettings = field(default_factory=MigrationSettings)
     """What is assumed about live migrations."""
+
+    restraint: RestraintSettings = field(default_factory=RestraintSettings)
+    """When to leave things alone."""
+
+    breaker: BreakerSettings = field(default_factory=BreakerSettings)
+    """When too many hosts turn risky at once."""
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:

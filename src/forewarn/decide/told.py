@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from forewarn.decide import narrate
-from forewarn.decide.planner import ticket_because
+from forewarn.decide.remarks import ticket_because
 from forewarn.domain.plan import Plan, Refusal, Ticket, Verdict
 from forewarn.domain.situation import LadderStep, LogLine, Rung, Severity, Situation
 
-_NOWHERE = frozenset({Refusal.NO_SUITABLE_HOST, Refusal.NO_CONVERGENCE})
+_NOWHERE = frozenset({Refusal.NO_SUITABLE_HOST, Refusal.NO_CONVERGENCE, Refusal.CONTESTED})
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The open tickets by part, and the ids of the VMs that find no place."""
+    """The open tickets by part, and the ids of the VMs that find no place or are fought over."""
 
     tickets: Mapping[str, Ticket] = field(default_factory=dict)
     nowhere: frozenset[str] = frozenset()
@@ -26,6 +26,8 @@ def tell(
     before: Told, situation: Situation, plan: Plan, ladder: Sequence[LadderStep]
 ) -> tuple[tuple[LogLine, ...], Told]:
     """A line for each ticket that opens or closes and for each VM that newly finds no place; and what is told now."""
+    if any(verdict.refusal is Refusal.BREAKER for verdict in plan.verdicts):
+        return (), before  # one cause stands behind it all, and it is told already
     tickets = _open(before, situation, plan, ladder)
     stuck = _stuck(plan)
     lines = [narrate.ticket_line(ticket, plan.time) for part, ticket in tickets.items() if part not in before.tickets]

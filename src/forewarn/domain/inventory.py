@@ -78,6 +78,7 @@ class Host:
     can_receive: bool = True  # False where the driver can only look (driver `none`)
     driver: str = ""
     simulated: bool = False
+    aggregates: tuple[str, ...] = ()  # sets of hosts that are ruled together, by name
 
 
 @dataclass(frozen=True, slots=True)

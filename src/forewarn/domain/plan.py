@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from forewarn.domain.authority import Mode
 from forewarn.domain.inventory import Criticality, Kind
 
 PROACTIVE_FAILURE_AVOIDANCE = "Proactive Failure Avoidance"
@@ -56,6 +57,14 @@ class Refusal(StrEnum):
     TARGET_ANTI_AFFINITY = "target_anti_affinity"
     TARGET_UTILIZATION = "target_utilization"
     DRIVER_UNAVAILABLE = "driver_unavailable"
+    STALE = "stale"
+    MAINTENANCE = "maintenance"
+    FREEZE = "freeze"
+    COOL_DOWN = "cool_down"
+    CONTESTED = "contested"
+    BREAKER = "breaker"
+    NOT_LEADER = "not_leader"
+    TARGET_SUSPECT = "target_suspect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,25 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
+class Proposal:
+    """A move that would be made if it were allowed: `mode` is what its scope allows, `why` says what is missing."""
+
+    move: Move
+    mode: Mode
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cordon:
+    """A host that shall receive no new VM while one of its parts may fail."""
+
+    host: str
+    component: str
+    kind: Kind
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What to do now, in this order, and all that was rejected. `generation` is that of the cluster used."""
 
@@ -90,6 +118,8 @@ class Plan:
     moves: tuple[Move, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     tickets: tuple[Ticket, ...] = ()
+    proposals: tuple[Proposal, ...] = ()  # what would be done, were it allowed
+    cordons: tuple[Cordon, ...] = ()  # every host that shall be cordoned now; all others are not
 
 
 class MoveState(StrEnum):

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
+from forewarn.domain.authority import Approval, Evidence, Grant, Mode, Window
 from forewarn.domain.inventory import Cluster
 from forewarn.domain.plan import Outcome, Plan
 from forewarn.domain.risk import FailureForecast
@@ -40,6 +41,18 @@ class LadderStep:
     cycles_below: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """The switch that stops everything when too many hosts turn risky at once. `text` says why while it is tripped."""
+
+    text: str = ""
+    cleared_at: datetime | None = None  # what turned risky before that counts no more
+
+    @property
+    def tripped(self) -> bool:
+        return bool(self.text)
+
+
 @dataclass(frozen=True)
 class Situation:
     """The whole input of a decision. It can be stored, sent and decided on again with the same result."""
@@ -51,6 +64,11 @@ class Situation:
     in_flight: tuple[Outcome, ...] = ()
     recent: tuple[Outcome, ...] = ()  # moves that ended within the last day, newest first
     paused: str = ""  # the reason, while moves are paused
+    grants: tuple[Grant, ...] = ()  # oldest first
+    evidence: tuple[Evidence, ...] = ()
+    approvals: tuple[Approval, ...] = ()
+    windows: tuple[Window, ...] = ()
+    breaker: Breaker = Breaker()
 
     @cached_property
     def workload_by_vm(self) -> Mapping[str, Workload]:
@@ -82,6 +100,29 @@ class LogLine:
     host: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A limit on acting, how much of it is used now, and how often it has held something back since the start."""
+
+    name: str
+    used: float
+    limit: float
+    held: int = 0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What allows and what holds back, as the last cycle found it."""
+
+    mode_max: Mode = Mode.OBSERVE  # the furthest that any scope may go while this process runs
+    grants: tuple[Grant, ...] = ()  # those in force
+    evidence: tuple[Evidence, ...] = ()
+    windows: tuple[Window, ...] = ()  # those that are open or will open
+    breaker: str = ""  # why it is tripped
+    leader: str = ""  # who leads, where another controller does
+    budgets: tuple[Budget, ...] = ()
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """What one cycle leaves for the dashboard, the API and the command line: everything shown comes from here."""
@@ -100,3 +141,4 @@ class Snapshot:
     paused: str = ""
     simulated: bool = False
     log: tuple[LogLine, ...] = ()  # the newest first
+    standing: Standing = Standing()

@@ -1,6 +1,7 @@
 """What a driver does. Reading and writing are two protocols, so that whoever may only look holds nothing that moves."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from forewarn.domain.inventory import Cluster
@@ -53,5 +54,30 @@ class Mover(Protocol):
         ...
 
 
-class Driver(Inventory, Mover, Protocol):
+class Cordoner(Protocol):
+    """What keeps new VMs away from a host. It never touches the VMs that are there."""
+
+    def cordon(self, host: str, why: str, until: datetime) -> None:
+        """Let no new VM come to `host`, at most until then. Raises CordonRefused or DriverUnavailable.
+
+        Repeated for a host that Forewarn has cordoned, it sets the new end. A host that somebody else has cordoned is
+        refused: whose mark it is must stay clear.
+        """
+        ...
+
+    def uncordon(self, host: str) -> None:
+        """Lift Forewarn's own cordon, and only that; nothing happens where there is none. Raises DriverUnavailable."""
+        ...
+
+
+class Driver(Inventory, Mover, Cordoner, Protocol):
     """A whole driver."""
+
+
+class Watched:
+    """The reading half of a driver and nothing else: whoever holds it has no way to move or cordon anything."""
+
+    def __init__(self, driver: Inventory) -> None:
+        self.name = driver.name
+        self.inventory = driver.inventory
+        self.workloads = driver.workloads

@@ -5,13 +5,14 @@ partial one its VMs would look deleted.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 from forewarn.domain.inventory import Cluster, Host
 from forewarn.domain.plan import Move, MoveState
 from forewarn.domain.situation import Workload
 from forewarn.drivers.base import Driver, MoveProgress
-from forewarn.errors import MoveRefused
+from forewarn.errors import CordonRefused, MoveRefused
 
 
 class _Identified(Protocol):
@@ -69,6 +70,17 @@ class JoinedDriver:
         owner = self._find(move.source)
         if owner is not None:
             owner.cancel(move)
+
+    def cordon(self, host: str, why: str, until: datetime) -> None:
+        owner = self._find(host)
+        if owner is None:
+            raise CordonRefused(f"no placement service knows a host {host!r}")
+        owner.cordon(host, why, until)
+
+    def uncordon(self, host: str) -> None:
+        owner = self._find(host)
+        if owner is not None:
+            owner.uncordon(host)
 
     def _find(self, host: str) -> Driver | None:
         if host not in self._owner:

@@ -16,7 +16,7 @@ from forewarn.domain.inventory import COMPONENT_KINDS, Cluster, Component, Host,
 from forewarn.domain.plan import Move, MoveState
 from forewarn.domain.situation import Workload
 from forewarn.drivers.base import MoveProgress
-from forewarn.errors import MoveRefused
+from forewarn.errors import CordonRefused, MoveRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,12 @@ class ObservedDriver:
 
     def cancel(self, move: Move) -> None:
         """Nothing ever runs, so nothing is to be cancelled."""
+
+    def cordon(self, host: str, why: str, until: datetime) -> None:  # noqa: ARG002 - the protocol's
+        raise CordonRefused(f"{host} is only watched: no placement service is configured for it")
+
+    def uncordon(self, host: str) -> None:
+        """Nothing is ever cordoned, so nothing is to be lifted."""
 
     def _rows(self, now: datetime) -> list[Mapping[str, Any]]:
         """The newest place of each device that is not forgotten, in a steady order."""

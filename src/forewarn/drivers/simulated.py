@@ -7,8 +7,8 @@ follows from its clock and from what it was told, so equal calls give equal resu
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import islice
-from threading import RLock
 
 from forewarn.clock import Clock
 from forewarn.domain.events import FailureEvent
@@ -16,12 +16,12 @@ from forewarn.domain.inventory import Cluster, Component, HostState, Kind, Virtu
 from forewarn.domain.plan import Move, MoveState
 from forewarn.domain.situation import Workload
 from forewarn.drivers.base import MoveProgress
+from forewarn.drivers.cordons import Marks
 from forewarn.drivers.estate import Estate
 from forewarn.drivers.fluid import CopyEnded, CopySettings, End, Guest, Links
+from forewarn.drivers.mishaps import Mishaps
 from forewarn.drivers.parts import Parts
 from forewarn.errors import DriverUnavailable, MoveRefused
-
-BROKEN_AT = 0.5  # share of the first copy at which a move breaks that was told to fail
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class _Job:
     break_text: str = ""
 
 
-class SimulatedDriver:
+class SimulatedDriver(Mishaps):
     """Hosts and VMs that live in memory. Whoever plays fate calls the methods below `cancel`.
 
     >>> from datetime import UTC, datetime
@@ -71,11 +71,13 @@ class SimulatedDriver:
         clock: Clock,
         settings: SimulatedSettings | None = None,
     ) -> None:
+        super().__init__()
         marked = (replace(host, driver=self.name, simulated=True) for host in cluster.hosts)
         cluster = replace(cluster, hosts=tuple(marked))
         self._clock = clock
         self._settings = settings or SimulatedSettings()
         self._estate = Estate(cluster)
+        self._marks = Marks()
         self._parts = Parts(cluster.components)
         self._cut: dict[str, tuple[str, ...]] = {}  # dead part -> VMs that cannot run without it
         self._workloads = {workload.vm: workload for workload in workloads}
@@ -83,12 +85,7 @@ class SimulatedDriver:
         self._jobs: dict[str, _Job] = {}
         self._moving: dict[str, str] = {}  # VM -> id of its running move
         self._failures: list[FailureEvent] = []
-        self._to_break: dict[str, tuple[str, float]] = {}
-        self._to_lose: set[str] = set()
-        self._to_time_out: set[str] = set()
-        self._unreachable = ""
         self._picture = cluster
-        self._lock = RLock()
 
     # --- the driver -------------------------------------------------------------------------------
 
@@ -128,6 +125,18 @@ class SimulatedDriver:
             if move.vm in self._to_time_out:
                 self._to_time_out.discard(move.vm)
                 raise DriverUnavailable(f"no answer to the start of the move of {move.vm_name}")
+
+    def cordon(self, host: str, why: str, until: datetime) -> None:  # noqa: ARG002 - nobody reads the cause here
+        with self._lock:
+            self._reach()
+            self._marks.mark(host, until)
+            self._show_mark(host)
+
+    def uncordon(self, host: str) -> None:
+        with self._lock:
+            self._reach()
+            self._marks.lift(host)
+            self._show_mark(host)
 
     def poll(self, move: Move) -> MoveProgress:
         with self._lock:
@@ -215,21 +224,6 @@ class SimulatedDriver:
         with self._lock:
             return tuple(self._failures)
 
-    def fail_next_move(self, vm: str, text: str = "", at: float = BROKEN_AT) -> None:
-        """Let the next move of a VM break once the share `at` of its memory is sent."""
-        with self._lock:
-            self._to_break[vm] = (text or "the copy broke off", at)
-
-    def lose_next_move(self, vm: str) -> None:
-        """Accept the next start of a move of this VM, and forget it at once."""
-        with self._lock:
-            self._to_lose.add(vm)
-
-    def time_out_next_start(self, vm: str) -> None:
-        """Start the next move of this VM, but answer as if the call had timed out."""
-        with self._lock:
-            self._to_time_out.add(vm)
-
     def stall_move(self, vm: str, stalled: bool = True) -> None:
         """Let the running move of a VM stand still, or go on."""
         with self._lock:
@@ -238,23 +232,14 @@ class SimulatedDriver:
                 raise ValueError(f"VM {vm} is not moving")
             self._links.stall(self._moving[vm], stalled, now_s)
 
-    def be_unreachable(self, text: str = "the simulated placement service does not answer") -> None:
-        """Let every call of the driver raise DriverUnavailable; what runs goes on."""
-        with self._lock:
-            self._unreachable = text
-
-    def be_reachable(self) -> None:
-        """Answer again."""
-        with self._lock:
-            self._unreachable = ""
-
     # --- what other people and tools do ---------------------------------------------------------------
 
-    def cordon(self, name: str, cordoned: bool = True) -> None:
+    def cordon_by_hand(self, name: str, cordoned: bool = True) -> None:
         """Let a host take no more VMs, or take them again; moves that run go on."""
         with self._lock:
             self._advance()
-            self._estate.set_host(replace(self._estate.hosts[name], cordoned=cordoned))
+            (self._marks.others.add if cordoned else self._marks.others.discard)(name)
+            self._show_mark(name)
 
     def maintain(self, name: str, maintained: bool = True) -> None:
         """Put a host that is up into maintenance, or bring it back; its VMs go on."""
@@ -321,7 +306,14 @@ class SimulatedDriver:
         now_s = self._clock.monotonic()
         while ended := self._links.next_end(now_s):
             self._settle(self._jobs[ended.id], ended)
+        for host in self._marks.ended(self._clock.now()):
+            self._show_mark(host)
         return now_s
+
+    def _show_mark(self, host: str) -> None:
+        known, marked = self._estate.hosts[host], self._marks.marked(host)
+        if known.cordoned != marked:
+            self._estate.set_host(replace(known, cordoned=marked))
 
     def _set_out(self, move: Move) -> None:
         vm, load = self._estate.vms[move.vm], self._workloads.get(move.vm)

@@ -1,6 +1,7 @@
 """The simulated driver as the loop holds it: between a plan and its first move the world may still change."""
 
 from collections.abc import Callable
+from datetime import datetime
 
 from forewarn.domain.inventory import Cluster
 from forewarn.domain.plan import Move
@@ -33,3 +34,9 @@ class MeddledDriver:
 
     def cancel(self, move: Move) -> None:
         self._driver.cancel(move)
+
+    def cordon(self, host: str, why: str, until: datetime) -> None:
+        self._driver.cordon(host, why, until)
+
+    def uncordon(self, host: str) -> None:
+        self._driver.uncordon(host)

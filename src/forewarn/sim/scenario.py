@@ -22,6 +22,7 @@ from forewarn.domain.inventory import (
 )
 from forewarn.domain.situation import Workload
 
+SIMULATED = "simulated"  # the aggregate of all simulated hosts
 GIB = 2**30
 MIB = 2**20
 CPU_MODEL = "Xeon Gold 6226R"
@@ -184,6 +185,7 @@ def _size_hosts(vms: Sequence[VirtualMachine], count: int, settings: ClusterSett
             rack=f"rack{(number - 1) // settings.hosts_per_rack + 1}",
             driver="simulated",
             simulated=True,
+            aggregates=(SIMULATED,),
         )
         for number in range(1, count + 1)
     ]

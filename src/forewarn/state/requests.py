@@ -19,6 +19,11 @@ class RequestKind(StrEnum):
     PAUSE = "pause"  # start no more moves; args: running = "drain" (default) or "abort"
     RESUME = "resume"
     ABORT_MOVE = "abort_move"  # args: move = its id
+    APPROVE = "approve"  # args: vm, source = its host now
+    MODE = "mode"  # args: mode, and optionally aggregate, kind, action, until, override = "yes"
+    CLEAR_BREAKER = "clear_breaker"
+    OPEN_WINDOW = "open_window"  # args: kind, hosts, starts_at, ends_at
+    CLOSE_WINDOW = "close_window"  # args: window = its number
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,12 @@ class Requests:
         with self._database.read() as connection:
             row = connection.execute(taken.order_by(REQUESTS.c.id.desc()).limit(1)).first()
         return pause_reason(_request(row)) if row is not None and row.kind == RequestKind.PAUSE else ""
+
+    def taken_since(self, kind: RequestKind, time: datetime) -> tuple[Request, ...]:
+        """The requests of a kind that the loop took after `time`, oldest first."""
+        taken = select(REQUESTS).where(REQUESTS.c.kind == kind, REQUESTS.c.taken_at > time)
+        with self._database.read() as connection:
+            return tuple(_request(row) for row in connection.execute(taken.order_by(REQUESTS.c.id)))
 
     def _refuse_texts(self, who: str, why: str, args: Mapping[str, str]) -> None:
         if not why.strip():
