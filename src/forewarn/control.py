@@ -173,7 +173,9 @@ class Control:
         horizon = self._policy.horizon
         ended = (*outcomes, *situation.recent)
         lines = [*narrate.host_lines(self._last, situation.cluster, ended)]
-        lines += narrate.ladder_lines(situation.ladder, ladder, situation.forecasts, horizon, now)
+        hosts = situation.cluster.host_by_name
+        running = [each for each in situation.forecasts if hosts[each.host].state is not HostState.DOWN]
+        lines += narrate.ladder_lines(situation.ladder, ladder, running, horizon, now)
         news, self._told = told.tell(self._told, situation, plan, ladder)
         lines += news
         states = {outcome.move.id: outcome.state for outcome in situation.in_flight}  # progress alone is no news
