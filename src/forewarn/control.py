@@ -173,8 +173,8 @@ class Control:
         horizon = self._policy.horizon
         ended = (*outcomes, *situation.recent)
         lines = [*narrate.host_lines(self._last, situation.cluster, ended)]
-        hosts = situation.cluster.host_by_name
-        running = [each for each in situation.forecasts if hosts[each.host].state is not HostState.DOWN]
+        down = {host.name for host in situation.cluster.hosts if host.state is HostState.DOWN}
+        running = [forecast for forecast in situation.forecasts if forecast.host not in down]
         lines += narrate.ladder_lines(situation.ladder, ladder, running, horizon, now)
         news, self._told = told.tell(self._told, situation, plan, ladder)
         lines += news
