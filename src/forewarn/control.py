@@ -213,7 +213,9 @@ class Control:
         situation, now, horizon = decision.situation, decision.now, self._rules.policy.horizon
         ended = (*outcomes, *situation.recent)
         lines = [*narrate.host_lines(self._last, situation.cluster, ended)]
-        lines += narrate.ladder_lines(situation.ladder, ladder, situation.forecasts, horizon, now)
+        down = {host.name for host in situation.cluster.hosts if host.state is HostState.DOWN}
+        running = [forecast for forecast in situation.forecasts if forecast.host not in down]
+        lines += narrate.ladder_lines(situation.ladder, ladder, running, horizon, now)
         if decision.breaker != situation.breaker:
             lines.append(LogLine(now, Severity.WARNING, f"the breaker trips, nothing moves: {decision.breaker.text}"))
         news, self._told = told.tell(self._told, situation, plan, ladder)

@@ -9,10 +9,11 @@ from typing import TypeVar
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from forewarn.decide.narrate import part_name
 from forewarn.decide.planner import plan
 from forewarn.decide.policy import PolicySettings
 from forewarn.domain.inventory import Cluster, Component, Criticality, Host, HostState, Kind, VirtualMachine, VmState
-from forewarn.domain.plan import PROACTIVE_FAILURE_AVOIDANCE, MoveState, Plan
+from forewarn.domain.plan import PROACTIVE_FAILURE_AVOIDANCE, MoveState, Outcome, Plan
 from forewarn.domain.situation import LadderStep, Rung, Situation, Workload
 from tests.clusters import GIB, NOW, host, outcome, part, situation, vm
 
@@ -169,6 +170,65 @@ def test_no_move_goes_to_the_same_a_down_a_cordoned_a_deaf_or_a_risky_host(seen:
         assert not target.cordoned
         assert move.target not in risky
         assert move.target not in unknown
+
+
+@few
+@given(situations())
+def test_no_move_goes_to_a_host_with_a_part_that_has_not_come_down_the_ladder(seen: Situation) -> None:
+    made, ladder = plan(seen, POLICY, NOW)
+    hosts_of = {each.id: each.host for each in seen.cluster.components}
+    suspect = {hosts_of[step.component] for step in ladder if step.rung is Rung.MOVE}
+    assert suspect.isdisjoint(move.target for move in made.moves)
+
+
+@few
+@given(situations(), st.sampled_from([(), ("power",), ("power", "cpu", "disk")]), st.booleans())
+def test_an_unknown_or_silent_host_receives_only_where_that_is_allowed(
+    seen: Situation, allowed: tuple[str, ...], silent_may: bool
+) -> None:
+    last = seen.cluster.hosts[-1].name
+    heard = replace(seen, forecasts=tuple(each for each in seen.forecasts if each.host != last))
+    policy = replace(POLICY, unknown_may_receive=allowed, silent_may_receive=silent_may)
+    unknown = {each.host for each in heard.forecasts if each.unknown and each.kind not in allowed}
+    for move in decide(heard, policy).moves:
+        assert move.target not in unknown
+        assert silent_may or move.target != last
+
+
+@few
+@given(situations())
+def test_a_second_plan_made_while_the_first_is_under_way_still_promises_no_host_too_much(seen: Situation) -> None:
+    first = decide(seen)
+    started = tuple(Outcome(move, MoveState.RUNNING, NOW) for move in first.moves)
+    going = {move.vm for move in first.moves}
+    moving = tuple(replace(each, state=VmState.MIGRATING) if each.id in going else each for each in seen.cluster.vms)
+    later = replace(seen, cluster=replace(seen.cluster, vms=moving), in_flight=(*seen.in_flight, *started))
+    second = decide(later).moves
+    assert going.isdisjoint(move.vm for move in second)
+    load = carried(later, [(move.vm, move.target) for move in second])
+    for name in {move.target for move in (*first.moves, *second)}:
+        there = seen.cluster.host_by_name[name]
+        assert sum(each.memory_bytes for each in load[name]) <= there.memory_bytes
+        assert sum(each.vcpus for each in load[name]) <= there.cpus
+    for move in second:
+        group = seen.cluster.vm_by_id[move.vm].anti_affinity
+        assert not group or Counter(each.anti_affinity for each in load[move.target])[group] == 1
+
+
+@few
+@given(situations())
+def test_each_move_and_each_verdict_says_why(seen: Situation) -> None:
+    made = decide(seen)
+    for move in made.moves:
+        words = (move.vm_name, move.source, move.target, part_name(move.component), f"threshold {move.threshold:.3g}")
+        assert all(word in move.reason for word in words)
+        assert move.vm_name == seen.cluster.vm_by_id[move.vm].name
+    for verdict in made.verdicts:
+        assert verdict.text
+        assert not verdict.vm or seen.cluster.vm_by_id[verdict.vm].name in verdict.text
+        assert not verdict.target or verdict.target in verdict.text
+    for ticket in made.tickets:
+        assert part_name(ticket.component) in ticket.text
 
 
 @few
