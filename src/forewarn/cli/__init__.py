@@ -36,3 +36,4 @@ def main() -> None:
 def _start(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more, on stderr.")] = False) -> None:
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # tells of every step that it does not take
