@@ -210,7 +210,8 @@ class Effective:
 
 def effective(tree: type, path: Path | None = None, environment: Mapping[str, str] | None = None) -> list[Effective]:
     """Every setting with the value that `load` gives it, and where that comes from. Raises as `load` does."""
-    built, in_file = load(tree, path, environment), _read(path) if path else {}
+    built: Any = load(tree, path, environment)
+    in_file = _read(path) if path else {}
     sources = {
         ".".join(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")): name for name, _ in _variables(environment)
     }

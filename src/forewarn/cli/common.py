@@ -16,6 +16,8 @@ ConfigFile = Annotated[
     Path | None, typer.Option("--config", envvar="FOREWARN_CONFIG", help="The configuration, a TOML file.")
 ]
 
+StateFolder = Annotated[Path, typer.Option("--state", envvar="FOREWARN_STATE", help="Where everything is kept.")]
+
 
 @contextmanager
 def until_signal() -> Iterator[RealClock]:
