@@ -65,7 +65,7 @@ def _findings(folder: Path, config_file: Path | None, host_only: bool) -> Iterat
         return
     if controller is None:
         text = "no controller is set up here: the checks of store, models and driver are left out"
-        yield Finding("controller", State.NOTE, text, "`pip install 'forewarn[server]'` where one is to run")
+        yield Finding("controller", State.NOTE, text, "docs/install.md says how to install one")
         return
     from forewarn.assemble.doctor import controller_findings
 
