@@ -235,10 +235,12 @@ def _is_named(values: Any, keys: list[str]) -> bool:
     return True
 
 
-def reference(tree: type) -> str:
-    """The reference page of all settings, in Markdown."""
+def reference(tree: type, prefix: str = "") -> str:
+    """The reference of all settings of a tree whose place is `prefix`, as a table in Markdown."""
     rows = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
-    rows += [f"| `{s.path}` | {s.kind} | `{s.default or '—'}` | {s.text} |" for s in settings(tree)]
+    for setting in settings(tree, prefix):
+        cells = (f"`{setting.path}`", setting.kind, f"`{setting.default or '—'}`", setting.text)
+        rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(rows) + "\n"
 
 
@@ -264,7 +266,10 @@ def _default(field: Field[Any]) -> Any:
 def _type_name(wanted: Any) -> str:
     if _is_enum(wanted):
         return " or ".join(wanted)
-    return wanted.__name__ if isinstance(wanted, type) and not typing.get_args(wanted) else str(wanted)
+    if isinstance(wanted, types.UnionType):
+        return f"{_type_name(_without_none(wanted))} or none"
+    plain = isinstance(wanted, type) and not typing.get_args(wanted)
+    return str(wanted.__name__) if plain else str(wanted).removeprefix("collections.abc.")
 
 
 def _as_toml(value: Any) -> str:

@@ -129,6 +129,9 @@ def test_the_sample_file_is_valid_toml_and_its_values_are_the_defaults(tmp_path:
 def test_the_reference_names_type_default_and_meaning() -> None:
     assert "| `pump.speed_rpm` | float | `100.0` | Revolutions per minute. |" in reference(Plant)
     assert "| `pump.colour` | red or blue |" in reference(Plant)
+    assert "| `pump.place` | Path or none | `—` |" in reference(Plant)
+    assert "| `pump.limits` | Mapping[str, float] |" in reference(Plant)
+    assert "| `x.open` | bool | `false` |" in reference(Plant, "x.")
 
 
 def test_a_setting_without_a_docstring_is_found() -> None:
