@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -261,14 +262,21 @@ def test_the_file_of_an_agent_leaves_the_controller_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can run it as nobody")
-def test_nobody_is_told_what_is_missing(tmp_path: Path) -> None:
-    folder = tmp_path / "state"
-    folder.mkdir(mode=0o700)
+def test_nobody_is_told_what_is_missing() -> None:
     nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all")
     if subprocess.run([*nobody, sys.executable, "-c", "import forewarn"], capture_output=True).returncode:
         pytest.skip("nobody may not read this checkout")
-    tmp_path.chmod(0o755)
-    ran = run("--json", "--state", str(folder), before=nobody, HOME="/nonexistent", FOREWARN_WEB__PORT="1")
-    assert ran.stderr == ""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        place.chmod(0o755)
+        for folder in ("state", "etc"):
+            (place / folder).mkdir(mode=0o700)
+        arguments = ("--json", "--state", str(place / "state"))
+        ran = run(*arguments, before=nobody, HOME="/nonexistent", FOREWARN_WEB__PORT="1")
+        hidden = run(*arguments, "--config", str(place / "etc" / "forewarn.toml"), before=nobody, HOME="/nonexistent")
     texts = [finding["text"] for finding in json.loads(ran.stdout)["findings"]]
     assert [text for text in texts if "user 65534 lacks CAP_DAC_READ_SEARCH, CAP_SYS_RAWIO, CAP_SYS_ADMIN" in text]
+    assert [text for text in texts if "the state folder may not be looked into" in text]
+    assert (ran.stderr, ran.returncode) == ("", 1)
+    (first, *_) = json.loads(hidden.stdout)["findings"]
+    assert (first["state"], "Permission denied" in first["text"], hidden.returncode) == ("error", True, 2)
