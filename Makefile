@@ -21,7 +21,7 @@ COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet -
 	--python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links
 
 .NOTPARALLEL:
-.PHONY: help demo setup test system tests check format lint types contracts bench lock clean
+.PHONY: help demo setup test system tests check format lint types contracts bench docs lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /    make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -64,6 +64,9 @@ contracts: $(VENV)/.setup  ## which module may import which
 
 bench: $(VENV)/.setup  ## every benchmark
 	@set -e; for bench in $(wildcard benchmarks/*.py); do $(BIN)/python "$$bench"; done
+
+docs: $(VENV)/.setup  ## the reference pages in docs/reference, from the code
+	@$(BIN)/python docs/generate.py
 
 lock: $(VENV)/.setup  ## new versions into requirements/, for whoever has read what changed
 	@$(COMPILE) --upgrade --extra server --group dev pyproject.toml -o requirements/dev.txt

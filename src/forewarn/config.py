@@ -35,10 +35,15 @@ def load(tree: type[T], path: Path | None = None, environment: Mapping[str, str]
     """
     values = _read(path) if path else {}
     place = str(path) if path else "the defaults"
-    for name, text in sorted((environment or {}).items()):
-        if "__" in name and name.startswith(ENVIRONMENT_PREFIX):
-            _lay_over(values, name, text, tree)
+    for name, text in _variables(environment):
+        _lay_over(values, name, text, tree)
     return _build(tree, values, place, ())
+
+
+def _variables(environment: Mapping[str, str] | None) -> list[tuple[str, str]]:
+    """The environment's variables that name a setting, in the order of their names."""
+    ours = ((name, text) for name, text in (environment or {}).items() if name.startswith(ENVIRONMENT_PREFIX))
+    return sorted((name, text) for name, text in ours if "__" in name)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -194,10 +199,48 @@ def sample(tree: type) -> str:
     return "\n".join(lines).strip() + "\n"
 
 
-def reference(tree: type) -> str:
-    """The reference page of all settings, in Markdown."""
+@dataclasses.dataclass(frozen=True)
+class Effective:
+    """A setting as it holds; `source` is "default", "file", or the name of an environment variable."""
+
+    setting: Setting
+    value: str  # as TOML; empty where there is none
+    source: str
+
+
+def effective(tree: type, path: Path | None = None, environment: Mapping[str, str] | None = None) -> list[Effective]:
+    """Every setting with the value that `load` gives it, and where that comes from. Raises as `load` does."""
+    built: Any = load(tree, path, environment)
+    in_file = _read(path) if path else {}
+    sources = {
+        ".".join(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")): name for name, _ in _variables(environment)
+    }
+    found = []
+    for setting in settings(tree):
+        value: Any = built
+        for key in setting.path.split("."):
+            value = getattr(value, key)
+        origin = "file" if _is_named(in_file, setting.path.split(".")) else "default"
+        inner = (name for named, name in sources.items() if f"{named}.".startswith(f"{setting.path}."))
+        found.append(Effective(setting, _as_toml(value), next(inner, origin)))
+    return found
+
+
+def _is_named(values: Any, keys: list[str]) -> bool:
+    """Whether nested values hold something under these keys."""
+    for key in keys:
+        if not isinstance(values, Mapping) or key not in values:
+            return False
+        values = values[key]
+    return True
+
+
+def reference(tree: type, prefix: str = "") -> str:
+    """The reference of all settings of a tree whose place is `prefix`, as a table in Markdown."""
     rows = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
-    rows += [f"| `{s.path}` | {s.kind} | `{s.default or '—'}` | {s.text} |" for s in settings(tree)]
+    for setting in settings(tree, prefix):
+        cells = (f"`{setting.path}`", setting.kind, f"`{setting.default or '—'}`", setting.text)
+        rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(rows) + "\n"
 
 
@@ -223,7 +266,10 @@ def _default(field: Field[Any]) -> Any:
 def _type_name(wanted: Any) -> str:
     if _is_enum(wanted):
         return " or ".join(wanted)
-    return wanted.__name__ if isinstance(wanted, type) and not typing.get_args(wanted) else str(wanted)
+    if isinstance(wanted, types.UnionType):
+        return f"{_type_name(_without_none(wanted))} or none"
+    plain = isinstance(wanted, type) and not typing.get_args(wanted)
+    return str(wanted.__name__) if plain else str(wanted).removeprefix("collections.abc.")
 
 
 def _as_toml(value: Any) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.config import load, reference, sample, settings
+from forewarn.config import effective, load, reference, sample, settings
 from forewarn.errors import ConfigurationError
 
 
@@ -129,6 +129,9 @@ def test_the_sample_file_is_valid_toml_and_its_values_are_the_defaults(tmp_path:
 def test_the_reference_names_type_default_and_meaning() -> None:
     assert "| `pump.speed_rpm` | float | `100.0` | Revolutions per minute. |" in reference(Plant)
     assert "| `pump.colour` | red or blue |" in reference(Plant)
+    assert "| `pump.place` | Path or none | `—` |" in reference(Plant)
+    assert "| `pump.limits` | Mapping[str, float] |" in reference(Plant)
+    assert "| `x.open` | bool | `false` |" in reference(Plant, "x.")
 
 
 def test_a_setting_without_a_docstring_is_found() -> None:
@@ -138,3 +141,13 @@ def test_a_setting_without_a_docstring_is_found() -> None:
 
     with pytest.raises(ConfigurationError, match=r"Bare\.x has no docstring"):
         list(settings(Bare))
+
+
+def test_each_setting_tells_what_holds_and_where_that_comes_from(tmp_path: Path) -> None:
+    path = written(tmp_path, "workers = 3\n[pump]\nspeed_rpm = 2\n")
+    environment = {"FOREWARN_PUMP__SPEED_RPM": "7.5", "FOREWARN_CONFIG": str(path)}
+    found = {one.setting.path: (one.value, one.source) for one in effective(Plant, path, environment)}
+    assert found["workers"] == ("3", "file")
+    assert found["pump.speed_rpm"] == ("7.5", "FOREWARN_PUMP__SPEED_RPM")
+    assert found["pump.colour"] == ('"red"', "default")
+    assert found.keys() == {setting.path for setting in settings(Plant)}

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from forewarn.cli import demo, host, models, settings
+from forewarn.cli import demo, doctor, host, models, settings
 from forewarn.errors import ForewarnError
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (host.up, host.agent, demo.demo, demo.plan, models.train, models.evaluate):
+for command in (host.up, host.agent, demo.demo, demo.plan, doctor.doctor, models.train, models.evaluate):
     app.command()(command)
 app.add_typer(settings.app, name="config")
 
@@ -36,3 +36,4 @@ def main() -> None:
 def _start(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more, on stderr.")] = False) -> None:
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # tells of every step that it does not take

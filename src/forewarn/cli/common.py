@@ -12,8 +12,13 @@ import typer
 from forewarn.clock import RealClock
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+# A file that this user may not read is told by whoever opens it, in a sentence, not by Typer as a wrong option.
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", envvar="FOREWARN_CONFIG", help="The configuration, a TOML file.")
+    Path | None,
+    typer.Option("--config", envvar="FOREWARN_CONFIG", readable=False, help="The configuration, a TOML file."),
+]
+StateFolder = Annotated[
+    Path, typer.Option("--state", envvar="FOREWARN_STATE", readable=False, help="Where everything is kept.")
 ]
 
 

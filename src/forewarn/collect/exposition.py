@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 
 from forewarn.domain.metrics import METRICS
+from forewarn.domain.own_metrics import OWN_METRICS
 from forewarn.domain.telemetry import Sample
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -29,14 +30,7 @@ COUNTER_PREFIXES = ("smartctl_read_", "smartctl_write_", "smartctl_verify_")
 # What names have in common, for those that the catalogue does not explain; the longest that fits holds.
 HELP_BY_PREFIX: Mapping[str, str] = {
     "forewarn_": "Forewarn's own",
-    "forewarn_collector_up": "1 where the collector found its source on this host",
-    "forewarn_collector_problem": "Why a collector gave nothing, or not everything",
-    "forewarn_collector_refused": "Readings that were there and could not be read in the last round, by reason",
-    "forewarn_collector_duration_seconds": "Time that the collector took in the last round",
-    "forewarn_source_up": "1 where a part of a collector's source was found on this host",
-    "forewarn_build_info": "The version of Forewarn that runs here",
-    "forewarn_smartctl_unreadable_total": "What smartctl said of a drive and could not be read, by what and why",
-    "forewarn_smartctl_attribute_unpacked": "The count inside a SMART raw value into which the vendor packed several",
+    **{metric.name: metric.help for metric in OWN_METRICS},
     "node_cooling_device_": "Throttle state of the cooling device",
     "node_cpu_": "CPU statistic of /proc/stat or cpufreq",
     "node_cpu_guest_seconds_total": "Seconds the CPUs spent in guests (VMs) for each mode",

@@ -34,6 +34,13 @@ class Tree:
         """Where `name` (relative, such as `proc/stat`) lies on this machine."""
         return self._root / name
 
+    def has(self, name: str) -> bool:
+        """Whether there is such an entry, as far as this user may see."""
+        try:
+            return self.path(name).exists()
+        except OSError:
+            return False
+
     def raw(self, name: str) -> bytes | None:
         """The bytes of a file, or None where it is absent or refused."""
         try:

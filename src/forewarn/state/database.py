@@ -4,6 +4,8 @@ One SQLite file in WAL mode, so that the pages read while the loop writes. A wri
 start, hence never fails half-way for want of it. Nothing outside the database may be called within a transaction.
 """
 
+import contextlib
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,6 +109,26 @@ class Database:
                 f"{self._name} was written by a newer Forewarn (schema {found}, this one knows {HEAD}): "
                 "install that version, or name another file"
             )
+
+
+def schema_of(path: Path) -> str | None:
+    """The schema's revision in a state database that may be in use, None if it has none; changes nothing.
+
+    Raises StateError for a file that is no database, StoreUnavailable if it cannot be read now.
+    """
+    # Without a write-ahead log beside it nobody has it open, and only a file called immutable leaves none behind.
+    mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+            if "alembic_version" not in tables:
+                return None
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.OperationalError as error:
+        raise StoreUnavailable(f"the state database {path} does not answer: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise StateError(f"{path} is no state database of Forewarn: {error}") from error
+    return str(row[0]) if row else None
 
 
 def _checked(url: str) -> URL:

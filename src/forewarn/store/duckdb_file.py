@@ -5,6 +5,8 @@ DuckDB's errors end here: a file in use is temporary, a foreign or damaged one i
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -16,6 +18,8 @@ from numpy.typing import NDArray
 from forewarn.errors import StoreUnavailable, TelemetryError
 from forewarn.store import duckdb_sql as sql
 from forewarn.store.windows import NEVER, WIDTH
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def ask(connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[int | str] = ()) -> pa.Table:
@@ -133,6 +137,34 @@ class DuckDBFile:
             yield
         except duckdb.Error as error:
             raise StoreUnavailable(f"the telemetry store {self.path} failed: {sentence(error)}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a store's file says of itself: its version, whether it was closed, and when each host was last heard of."""
+
+    version: str
+    closed: bool
+    last_seen: Mapping[str, datetime]
+
+
+def look(path: Path) -> Look:
+    """Look into the file of a store that nobody has open, and change nothing.
+
+    Raises StoreUnavailable where another process has it open, TelemetryError where it is no store or is damaged.
+    """
+    if path.resolve() in _OPEN:
+        raise StoreUnavailable(f"{path} is in use by this process")
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            state = {str(key): str(value) for key, value in connection.execute(sql.STATE_NOTES).fetchall()}
+            hosts = connection.execute(sql.HOSTS_SEEN).fetchall()
+    except duckdb.CatalogException as error:
+        raise TelemetryError(f"{path} is a DuckDB file of something else: name another file for the store") from error
+    except duckdb.Error as error:
+        raise _not_opened(path, error) from error
+    seen = {str(host): EPOCH + timedelta(microseconds=int(last)) for host, last in hosts}
+    return Look(state.get("version", ""), state.get("open") == "no", seen)
 
 
 def _connect(path: Path | None, memory: str, threads: int) -> duckdb.DuckDBPyConnection:

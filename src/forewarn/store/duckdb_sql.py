@@ -160,6 +160,7 @@ def forget_repaired(tier: Tier) -> str:
 STATE_NOTES = "SELECT key, value FROM forewarn"
 KNOWN_SERIES = "SELECT component, metric, until_marked FROM series ORDER BY id"
 KNOWN_PLACES = "SELECT * FROM places"
+HOSTS_SEEN = "SELECT host, max(last_seen) FROM places GROUP BY host ORDER BY host"
 
 REWRITTEN = (
     f"SELECT {', '.join(SAMPLE_COLUMNS)} FROM samples JOIN rewrites USING (series) WHERE time >= rewrites.since"

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from forewarn.domain.own_metrics import OWN_BY_NAME
 from forewarn.domain.plan import MoveState
 from forewarn.domain.risk import HORIZON_NAMES, HORIZONS
 from forewarn.web.fleet import Fleet, Level
@@ -13,11 +14,10 @@ _Value = tuple[Mapping[str, str], float]
 
 def exposition(fleet: Fleet | None, now: datetime, version: str, streams: Mapping[str, int]) -> str:
     """The whole page. Without a snapshot it says so, and nothing else about the fleet."""
-    lines = _family("forewarn_build_info", "the version that runs", [({"version": version}, 1.0)])
-    lines += _family("forewarn_snapshot_present", "1 once a cycle has ended", [({}, float(fleet is not None))])
+    lines = _family("forewarn_build_info", [({"version": version}, 1.0)])
+    lines += _family("forewarn_snapshot_present", [({}, float(fleet is not None))])
     for name, value in streams.items():
-        kind = "counter" if name.endswith("_total") else "gauge"
-        lines += _family(f"forewarn_events_{name}", "streams of server-sent events", [({}, float(value))], kind)
+        lines += _family(f"forewarn_events_{name}", [({}, float(value))])
     if fleet is not None:
         lines += _of_cycle(fleet, now) + _of_cluster(fleet) + _of_risks(fleet)
     return "\n".join(lines) + "\n"
@@ -26,10 +26,10 @@ def exposition(fleet: Fleet | None, now: datetime, version: str, streams: Mappin
 def _of_cycle(fleet: Fleet, now: datetime) -> list[str]:
     snapshot = fleet.snapshot
     return [
-        *_family("forewarn_snapshot_age_seconds", "time since the last cycle", [({}, _age(now, snapshot.time))]),
-        *_family("forewarn_cycles_total", "cycles of the control loop", [({}, float(snapshot.cycle))], "counter"),
-        *_family("forewarn_paused", "1 while moves are paused", [({}, float(bool(snapshot.paused)))]),
-        *_family("forewarn_mode", "1 for the mode that is on", [({"mode": snapshot.mode}, 1.0)]),
+        *_family("forewarn_snapshot_age_seconds", [({}, _age(now, snapshot.time))]),
+        *_family("forewarn_cycles_total", [({}, float(snapshot.cycle))]),
+        *_family("forewarn_paused", [({}, float(bool(snapshot.paused)))]),
+        *_family("forewarn_mode", [({"mode": snapshot.mode}, 1.0)]),
     ]
 
 
@@ -42,9 +42,9 @@ def _of_cluster(fleet: Fleet) -> list[str]:
     vms = Counter(str(vm.state) for vm in fleet.snapshot.cluster.vms)
     moves = Counter(outcome.state for outcome in fleet.snapshot.moves)
     return [
-        *_family("forewarn_hosts", "hosts by state", _by("state", hosts)),
-        *_family("forewarn_vms", "VMs by state", _by("state", vms)),
-        *_family("forewarn_moves", "moves of the last cycles by state", [({"state": s}, moves[s]) for s in MoveState]),
+        *_family("forewarn_hosts", _by("state", hosts)),
+        *_family("forewarn_vms", _by("state", vms)),
+        *_family("forewarn_moves", [({"state": s}, moves[s]) for s in MoveState]),
     ]
 
 
@@ -62,10 +62,10 @@ def _of_risks(fleet: Fleet) -> list[str]:
     above = Counter(str(cell.kind) for cell in fleet.cells if cell.at_risk)
     thresholds = [({"kind": k, "horizon": horizon}, v) for k, v in sorted(fleet.snapshot.thresholds.items())]
     return [
-        *_family("forewarn_risk", "calibrated probability of failure within the horizon", risks),
-        *_family("forewarn_risk_threshold", "the threshold of a component kind", thresholds),
-        *_family("forewarn_components_unknown", "components without a forecast", _by("kind", levels)),
-        *_family("forewarn_components_at_risk", "components above their threshold", _by("kind", above)),
+        *_family("forewarn_risk", risks),
+        *_family("forewarn_risk_threshold", thresholds),
+        *_family("forewarn_components_unknown", _by("kind", levels)),
+        *_family("forewarn_components_at_risk", _by("kind", above)),
     ]
 
 
@@ -78,8 +78,9 @@ def _by(label: str, counts: Counter[str]) -> list[_Value]:
     return [({label: name}, float(number)) for name, number in sorted(counts.items())]
 
 
-def _family(name: str, words: str, values: Iterable[_Value], kind: str = "gauge") -> list[str]:
-    return [f"# HELP {name} {words}", f"# TYPE {name} {kind}", *(_line(name, *value) for value in values)]
+def _family(name: str, values: Iterable[_Value]) -> list[str]:
+    own = OWN_BY_NAME[name]
+    return [f"# HELP {name} {own.help}", f"# TYPE {name} {own.type}", *(_line(name, *value) for value in values)]
 
 
 def _line(name: str, labels: Mapping[str, str], value: float) -> str:

@@ -1,0 +1,163 @@
+"""Writes the reference pages in `docs/reference` from the code: settings, metrics, the API and the commands.
+
+`make docs` runs it. A test holds the pages to what the code says, so they cannot lag.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import typer
+
+from forewarn import cli, config
+from forewarn.assemble.agent import AgentTree
+from forewarn.assemble.up import UpSettings
+from forewarn.clock import RealClock
+from forewarn.domain.metrics import METRICS
+from forewarn.domain.own_metrics import OWN_METRICS
+from forewarn.web.app import create_app
+from forewarn.web.settings import WebSettings
+
+FOLDER = Path(__file__).parent / "reference"
+MADE = "<!-- Written by `make docs` from the code: change the code, not this page. -->"
+
+ABOUT_SETTINGS = """\
+A file in TOML, named by `--config` or `FOREWARN_CONFIG`; each can be set by the environment too:
+`FOREWARN_WEB__PORT=8443` sets `web.port`. `forewarn config` shows what holds, `forewarn config --init` prints a sample,
+`forewarn config check` judges a file. A setting that is not known refuses to start."""
+ABOUT_METRICS = """\
+The names are those of node_exporter, smartctl_exporter and ipmi_exporter; whatever else is sent is left aside."""
+ABOUT_API = """\
+A running server tells the same as OpenAPI at `/openapi.json`. Every error is `{"error": {"code", "message"}}`."""
+UNTOLD_OPTIONS = ("install_completion", "show_completion")  # Typer's own
+
+
+def _cell(text: str) -> str:
+    """A text as it may stand in a cell of a table: on one line, without the table's own sign."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines) + "\n"
+
+
+def settings_page() -> str:
+    """Every setting of `forewarn up` and of an agent, by section."""
+    sections: dict[str, type] = {}
+    for tree in (UpSettings, AgentTree):
+        hints = get_type_hints(tree)
+        for field in dataclasses.fields(tree):
+            sections.setdefault(field.name, hints[field.name])
+    parts = ["# Settings", ABOUT_SETTINGS]
+    for name, section in sections.items():
+        about = " ".join((section.__doc__ or "").split("\n\n")[0].split())
+        parts += [f"## `[{name}]`", about, config.reference(section, f"{name}.").rstrip()]
+    return _page(parts)
+
+
+def metrics_page() -> str:
+    """Our own metrics, and those of the field that are understood."""
+    own = [(f"`{m.name}`", m.type, ", ".join(m.labels) or "—", ", ".join(m.shown), m.help) for m in OWN_METRICS]
+    known = [(f"`{m.key}`", m.kind, f"`{m.name}`", m.unit or "—", m.help) for m in METRICS]
+    return _page(
+        [
+            "# Metrics",
+            "## Forewarn's own\n\nAn agent shows them at `/metrics`, a server at `/api/v1/metrics`.",
+            _table(("metric", "type", "labels", "shown by", "meaning"), own).rstrip(),
+            "## What Forewarn understands",
+            ABOUT_METRICS,
+            _table(("key", "kind", "series", "unit", "meaning"), known).rstrip(),
+        ]
+    )
+
+
+def api_page() -> str:
+    """Every route of the API with its parameters."""
+    schema = create_app(WebSettings(), lambda: None, None, None, RealClock()).openapi()
+    parts = ["# API", ABOUT_API]
+    for path, methods in schema["paths"].items():
+        for method, route in methods.items():
+            parts += [f"## {method.upper()} `{path}`", route.get("description") or route.get("summary", "")]
+            if rows := [*map(_parameter, route.get("parameters", ()))]:
+                parts.append(_table(("parameter", "in", "type", "default", "meaning"), rows).rstrip())
+            if "requestBody" in route:
+                parts.append(f"Body: {_body(route['requestBody'])}")
+    return _page(parts)
+
+
+def _parameter(told: Mapping[str, Any]) -> tuple[str, ...]:
+    schema = told.get("schema", {})
+    default = str(schema["default"]) if schema.get("default") not in (None, "") else "—"
+    needed = " (required)" if told.get("required") else ""
+    return f"`{told['name']}`", told["in"], _kind(schema) + needed, default, told.get("description", "—")
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    """The type in a schema, or the name of what it refers to."""
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    if "anyOf" in schema:
+        return " or ".join(_kind(one) for one in schema["anyOf"] if one.get("type") != "null")
+    return str(schema.get("type", "any"))
+
+
+def _body(told: Mapping[str, Any]) -> str:
+    kinds = (f"`{kind}`: {_kind(content.get('schema', {}))}" for kind, content in told.get("content", {}).items())
+    return ", ".join(kinds) + "."
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command by what is typed, with what Typer knows of it."""
+    yield from _commands("forewarn", typer.main.get_command(cli.app))
+
+
+def _commands(typed: str, command: Any) -> Iterator[tuple[str, Any]]:
+    yield typed, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _commands(f"{typed} {name}", inner)
+
+
+def commands_page() -> str:
+    """Every command with its options."""
+    parts = ["# Commands", "Exit code 1 and one sentence on stderr for whatever goes wrong; others are named here."]
+    for typed, command in commands():
+        parts += [f"## `{typed}`", (command.help or "").strip()]
+        rows = [_option(parameter) for parameter in command.params if parameter.name not in UNTOLD_OPTIONS]
+        if rows:
+            parts.append(_table(("option", "default", "environment", "meaning"), rows).rstrip())
+    return _page(parts)
+
+
+def _option(parameter: Any) -> tuple[str, ...]:
+    names = " ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
+    untold = parameter.default in (None, False, "", ...) or callable(parameter.default)
+    default = "" if untold else str(parameter.default)
+    needed = " (required)" if parameter.required else ""
+    variable = f"`{parameter.envvar}`" if parameter.envvar else "—"
+    return f"{names}{needed}", default or "—", variable, getattr(parameter, "help", None) or "—"
+
+
+def _page(parts: Iterable[str]) -> str:
+    return "\n\n".join((MADE, *(part for part in parts if part))) + "\n"
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "metrics.md": metrics_page,
+    "api.md": api_page,
+    "commands.md": commands_page,
+}
+
+
+def main() -> None:
+    """Write every page."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(page(), encoding="utf-8")
+        print(f"docs/reference/{name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What can be read on this host, what is missing, and how to mend it. Nothing here changes anything."""

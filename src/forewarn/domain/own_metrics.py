@@ -1,0 +1,99 @@
+"""Forewarn's own metrics: every series named `forewarn_*` that an agent or a server shows, and what it means.
+
+One line is one metric. Whoever shows one takes its words from here, and so does the reference page.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+AGENT, SERVER = "agent", "server"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnMetric:
+    """A series of our own. `labels` are its labels' names, `shown` who shows it."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    shown: tuple[str, ...] = (SERVER,)
+
+    @property
+    def type(self) -> str:
+        """`counter` or `gauge`: the name tells."""
+        return "counter" if self.name.endswith("_total") else "gauge"
+
+
+def _agent(name: str, help_text: str, *labels: str) -> OwnMetric:
+    return OwnMetric(name, help_text, labels, (AGENT,))
+
+
+def _server(name: str, help_text: str, *labels: str) -> OwnMetric:
+    return OwnMetric(name, help_text, labels)
+
+
+OWN_METRICS: tuple[OwnMetric, ...] = (
+    OwnMetric("forewarn_build_info", "The version of Forewarn that runs here", ("version",), (AGENT, SERVER)),
+    _agent("forewarn_collector_up", "1 where the collector found its source on this host", "collector"),
+    _agent("forewarn_collector_problem", "Why a collector gave nothing, or not everything", "collector", "why"),
+    _agent(
+        "forewarn_collector_refused",
+        "Readings that were there and could not be read in the last round, by reason",
+        "collector",
+        "why",
+    ),
+    _agent("forewarn_collector_duration_seconds", "Time that the collector took in the last round", "collector"),
+    _agent(
+        "forewarn_source_up", "1 where a part of a collector's source was found on this host", "collector", "source"
+    ),
+    _agent("forewarn_disk_io_errors_total", "Failed requests of the device, as the SCSI layer counts them", "device"),
+    _agent("forewarn_disk_io_timeouts_total", "Requests of the device that timed out, by the SCSI layer", "device"),
+    _agent("forewarn_smartctl_unsafe_shutdowns_total", "Times that an NVMe drive lost power unprepared", "device"),
+    _agent(
+        "forewarn_smartctl_warning_temperature_minutes_total",
+        "Minutes that an NVMe drive was above its warning temperature",
+        "device",
+    ),
+    _agent(
+        "forewarn_smartctl_critical_temperature_minutes_total",
+        "Minutes that an NVMe drive was above its critical temperature",
+        "device",
+    ),
+    _agent(
+        "forewarn_smartctl_unreadable_total",
+        "What smartctl said of a drive and could not be read, by what and why",
+        "device",
+        "why",
+    ),
+    _agent(
+        "forewarn_smartctl_attribute_unpacked",
+        "The count inside a SMART raw value into which the vendor packed several",
+        "device",
+        "attribute_id",
+        "attribute_name",
+    ),
+    _server("forewarn_snapshot_present", "1 once a cycle has ended"),
+    _server("forewarn_snapshot_age_seconds", "Time since the last cycle"),
+    _server("forewarn_cycles_total", "Cycles of the control loop"),
+    _server("forewarn_paused", "1 while moves are paused"),
+    _server("forewarn_mode", "1 for the mode that is on", "mode"),
+    _server("forewarn_hosts", "Hosts by state", "state"),
+    _server("forewarn_vms", "VMs by state", "state"),
+    _server("forewarn_moves", "Moves of the last cycles by state", "state"),
+    _server(
+        "forewarn_risk",
+        "Calibrated probability of failure within the horizon",
+        "component",
+        "kind",
+        "host",
+        "device",
+        "horizon",
+    ),
+    _server("forewarn_risk_threshold", "The threshold of a component kind", "kind", "horizon"),
+    _server("forewarn_components_unknown", "Components without a forecast", "kind"),
+    _server("forewarn_components_at_risk", "Components above their threshold", "kind"),
+    _server("forewarn_events_streams", "Open streams of server-sent events"),
+    _server("forewarn_events_streams_dropped_total", "Streams of events that were dropped because they were slow"),
+    _server("forewarn_events_streams_refused_total", "Streams of events that were refused because there were too many"),
+)
+OWN_BY_NAME: Mapping[str, OwnMetric] = {metric.name: metric for metric in OWN_METRICS}
