@@ -90,10 +90,12 @@ class Control:
         executor: Executor | None,
         clock: Clock,
         settings: ControlSettings,
+        tell: Callable[[Snapshot], None] = lambda _snapshot: None,
     ) -> None:
         self._driver, self._store, self._catalog = driver, store, catalog
         self._forecaster, self._policy, self._memory = forecaster, policy, memory
         self._executor, self._clock, self._settings = executor, clock, settings
+        self._tell = tell
         self._cycles = 0
         self._last: Cluster | None = None
 
@@ -107,7 +109,9 @@ class Control:
         plan, ladder = decision.plan()
         outcomes = obeyed + self._act(plan, cluster)
         self._remember(decision, ladder, self._lines(decision.situation, ladder, outcomes, now))
-        return self._leave_snapshot(decision.situation, plan, ladder, now)
+        snapshot = self._leave_snapshot(decision.situation, plan, ladder, now)
+        self._tell_others(snapshot)
+        return snapshot
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Cycle until `stopped`. No failure of one cycle ends the loop: it is logged, and the next cycle comes."""
@@ -126,6 +130,13 @@ class Control:
             return None
         logger.info("%s", snapshot.sentence)
         return snapshot
+
+    def _tell_others(self, snapshot: Snapshot) -> None:
+        """Hand the snapshot to whoever raises alerts; if that fails, what was decided and done stands."""
+        try:
+            self._tell(snapshot)
+        except Exception:
+            logger.exception("the alerts of a cycle could not be told")
 
     def _obey(self, now: datetime) -> tuple[Outcome, ...]:
         """Do what people asked for since the last cycle; without an executor a pause is remembered, and no more."""

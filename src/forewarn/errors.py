@@ -4,7 +4,8 @@
     ├── TemporaryError          worth another try, after `retry_after_s`
     │   ├── StoreUnavailable    the telemetry store or the state database does not answer
     │   ├── DriverUnavailable   the VM placement service does not answer
-    │   └── SourceAbsent        a source of telemetry that this host does not have, or that may not be read
+    │   ├── SourceAbsent        a source of telemetry that this host does not have, or that may not be read
+    │   └── ReceiverUnavailable whoever should be told of alerts does not take them
     └── PermanentError          the same call will fail again
         ├── ConfigurationError  a setting or an option is wrong; names the key and the nearest right one
         ├── RecordingError      a recorded file cannot be read; names file, place and what was expected
@@ -51,6 +52,12 @@ class SourceAbsent(TemporaryError):
     """A source of telemetry that this host does not have, or that may not be read; the text says which and why."""
 
     code = "source_absent"
+
+
+class ReceiverUnavailable(TemporaryError):
+    """Whoever should be told of alerts does not take them; the text says why, without addresses or secrets."""
+
+    code = "receiver_unavailable"
 
 
 class PermanentError(ForewarnError):

@@ -13,6 +13,8 @@ import pyarrow as pa
 from forewarn.act.executor import Executor
 from forewarn.act.guards import Guards, GuardSettings
 from forewarn.act.journal import Journal, JournalSettings
+from forewarn.alerts.settings import AlertSettings
+from forewarn.assemble.alerts import prepare
 from forewarn.assemble.decisions import FILE as DECISION_FILE
 from forewarn.clock import Clock
 from forewarn.control import Control, ControlSettings, Memory, Mode
@@ -74,6 +76,7 @@ class SiteSettings:
     guards: GuardSettings = field(default_factory=GuardSettings)
     control: ControlSettings = field(default_factory=ControlSettings)
     web: WebSettings = field(default_factory=WebSettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
 
 
 def build_forecaster(settings: PredictSettings | None = None) -> Forecaster:
@@ -121,6 +124,7 @@ class Site:
 
     def __init__(self, folder: Path, clock: Clock, settings: SiteSettings) -> None:
         self.forecaster = build_forecaster(settings.predict)
+        build_alerter = prepare(settings.alerts, settings.control.interval_s, settings.web, clock)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.clock, self.settings = folder, clock, settings
         self.store = DuckDBStore(folder / "telemetry.duckdb", settings.store)
@@ -134,6 +138,7 @@ class Site:
             SnapshotFile(folder / "snapshot.json"),
             folder / DECISION_FILE,
         )
+        self.alerter = build_alerter(self.database) if build_alerter else None
         self._mapper = Mapper()
         self._log(self.store.notices, Severity.WARNING)
 
@@ -152,6 +157,7 @@ class Site:
             executor,
             self.clock,
             self.settings.control,
+            *([self.alerter.tell] if self.alerter else []),
         )
 
     def take(self, shown: Mapping[str, Iterable[Sample]], now: datetime) -> None:
@@ -165,7 +171,13 @@ class Site:
                 )
             )
 
+    def metrics(self) -> Mapping[str, float]:
+        """What the parts of the controller count about themselves, for /metrics."""
+        return self.alerter.metrics() if self.alerter else {}
+
     def close(self) -> None:
+        if self.alerter:
+            self.alerter.close()
         self.store.close()
         self.database.close()
 

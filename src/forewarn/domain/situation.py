@@ -100,3 +100,4 @@ class Snapshot:
     paused: str = ""
     simulated: bool = False
     log: tuple[LogLine, ...] = ()  # the newest first
+    breaker: str = ""  # why the breaker tripped, while it is tripped

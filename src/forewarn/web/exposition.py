@@ -11,8 +11,17 @@ from forewarn.web.fleet import Fleet, Level
 _Value = tuple[Mapping[str, str], float]
 
 
-def exposition(fleet: Fleet | None, now: datetime, version: str, streams: Mapping[str, int]) -> str:
-    """The whole page. Without a snapshot it says so, and nothing else about the fleet."""
+def exposition(
+    fleet: Fleet | None,
+    now: datetime,
+    version: str,
+    streams: Mapping[str, int],
+    extra: Mapping[str, float] | None = None,
+) -> str:
+    """The whole page. Without a snapshot it says so, and nothing else about the fleet.
+
+    `extra` is what other parts count about themselves, by the sample's whole name with its labels.
+    """
     lines = _family("forewarn_build_info", "the version that runs", [({"version": version}, 1.0)])
     lines += _family("forewarn_snapshot_present", "1 once a cycle has ended", [({}, float(fleet is not None))])
     for name, value in streams.items():
@@ -20,7 +29,22 @@ def exposition(fleet: Fleet | None, now: datetime, version: str, streams: Mappin
         lines += _family(f"forewarn_events_{name}", "streams of server-sent events", [({}, float(value))], kind)
     if fleet is not None:
         lines += _of_cycle(fleet, now) + _of_cluster(fleet) + _of_risks(fleet)
+    lines += _extra(extra or {})
     return "\n".join(lines) + "\n"
+
+
+def _extra(values: Mapping[str, float]) -> list[str]:
+    """Samples that come with their names, each family under one head."""
+    lines, last = [], ""
+    for sample, value in sorted(values.items(), key=lambda item: (item[0].partition("{")[0], item[0])):
+        name = sample.partition("{")[0]
+        if name != last:
+            words = name.removeprefix("forewarn_").removesuffix("_total").replace("_", " ")
+            kind = "counter" if name.endswith("_total") else "gauge"
+            lines += [f"# HELP {name} {words}", f"# TYPE {name} {kind}"]
+        last = name
+        lines.append(f"{sample} {value:.10g}")
+    return lines
 
 
 def _of_cycle(fleet: Fleet, now: datetime) -> list[str]:
