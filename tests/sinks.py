@@ -14,6 +14,7 @@ class Webhooks(HTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Webhook)
         self.bodies: list[str] = []
+        self.authorizations: list[str] = []
         self.status = 200
 
     @property
@@ -25,6 +26,7 @@ class _Webhook(BaseHTTPRequestHandler):
     server: Webhooks
 
     def do_POST(self) -> None:
+        self.server.authorizations.append(self.headers.get("Authorization", ""))
         self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
         self.send_response(self.server.status)
         self.send_header("Content-Length", "0")

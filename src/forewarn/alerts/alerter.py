@@ -106,8 +106,9 @@ class Alerter:
         with self._lock:
             self._waiting = job.after(self._waiting)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="alerts", daemon=True)
+                thread.start()
+                self._thread = thread  # only now: one that could not start must not count as running
 
     def _run(self) -> None:
         try:
