@@ -107,10 +107,12 @@ class Control:
         hands: Hands | None,
         clock: Clock,
         settings: ControlSettings,
+        tell: Callable[[Snapshot], None] = lambda _snapshot: None,
     ) -> None:
         self._driver, self._store, self._catalog = driver, store, catalog
         self._forecaster, self._rules, self._memory = forecaster, rules, memory
         self._hands, self._clock, self._settings = hands, clock, settings
+        self._tell = tell
         self._cycles = 0
         self._last: Cluster | None = None
         self._told = told.Told()
@@ -129,7 +131,10 @@ class Control:
             marks = self._mark(decision, plan)
             outcomes = obeyed + self._act(plan, cluster)
             self._remember(decision, ladder, self._lines(decision, plan, ladder, marks, outcomes))
-        return self._leave_snapshot(decision, plan, ladder, leader)
+        snapshot = self._leave_snapshot(decision, plan, ladder, leader)
+        if not leader:
+            self._tell_others(snapshot)
+        return snapshot
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Cycle until `stopped`. No failure of one cycle ends the loop: it is logged, and the next cycle comes."""
@@ -148,6 +153,13 @@ class Control:
             return None
         logger.info("%s", snapshot.sentence)
         return snapshot
+
+    def _tell_others(self, snapshot: Snapshot) -> None:
+        """Hand the snapshot to whoever raises alerts; if that fails, what was decided and done stands."""
+        try:
+            self._tell(snapshot)
+        except Exception:
+            logger.exception("the alerts of a cycle could not be told")
 
     def _wait(self) -> str:
         """Who leads in this one's stead; empty while this one leads, or may only observe."""

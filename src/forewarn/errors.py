@@ -5,7 +5,8 @@
     │   ├── StoreUnavailable    the telemetry store or the state database does not answer
     │   ├── DriverUnavailable   the VM placement service does not answer
     │   ├── NotLeading          another controller acts on this state database; this one waits
-    │   └── SourceAbsent        a source of telemetry that this host does not have, or that may not be read
+    │   ├── SourceAbsent        a source of telemetry that this host does not have, or that may not be read
+    │   └── ReceiverUnavailable whoever should be told of alerts does not take them
     └── PermanentError          the same call will fail again
         ├── ConfigurationError  a setting or an option is wrong; names the key and the nearest right one
         ├── RecordingError      a recorded file cannot be read; names file, place and what was expected
@@ -59,6 +60,12 @@ class SourceAbsent(TemporaryError):
     """A source of telemetry that this host does not have, or that may not be read; the text says which and why."""
 
     code = "source_absent"
+
+
+class ReceiverUnavailable(TemporaryError):
+    """Whoever should be told of alerts does not take them; the text says why, without addresses or secrets."""
+
+    code = "receiver_unavailable"
 
 
 class PermanentError(ForewarnError):

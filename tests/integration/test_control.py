@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from forewarn.alerts.settings import AlertSettings, NotifySettings
 from forewarn.assemble.demo import START, DemoSettings, run_once
 from forewarn.assemble.site import Site, SiteSettings
 from forewarn.clock import SimulatedClock
 from forewarn.sim.play import Simulation, SimulationSettings
+from tests.sinks import Webhooks, served
 
 pytestmark = pytest.mark.integration
 
@@ -39,3 +41,25 @@ def test_a_cycle_that_fails_is_logged_and_the_next_one_comes(tmp_path: Path) -> 
     assert snapshot is not None
     assert snapshot.cycle == 2
     assert all(forecast.unknown for forecast in snapshot.forecasts)
+
+
+def test_alerts_that_cannot_be_told_break_no_cycle(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clock = SimulatedClock(START)
+    simulation = Simulation(1, clock, SimulationSettings(hosts=2, vms=4))
+    with served(Webhooks()) as web:
+        alerts = AlertSettings(notify=NotifySettings(urls=(f"json://127.0.0.1:{web.port}",)))
+        site = Site(tmp_path, clock, SiteSettings(alerts=alerts))
+        try:
+            control = site.control(simulation.driver)
+            with site.database.write() as connection:
+                connection.exec_driver_sql("ALTER TABLE alerts RENAME TO elsewhere")
+            snapshot = control.attempt()
+            with site.database.write() as connection:
+                connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO alerts")
+            assert snapshot is not None
+            assert "the alerts of a cycle could not be told" in caplog.text
+            caplog.clear()
+            assert control.attempt() is not None
+            assert "could not be told" not in caplog.text
+        finally:
+            site.close()

@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from forewarn.alerts.settings import AlertSettings
 from forewarn.assemble.site import Site, SiteSettings, sources_sentence
 from forewarn.assemble.up import Say, start_agent
 from forewarn.clock import Clock, RealClock, SimulatedClock
@@ -67,7 +68,12 @@ def run(folder: Path, clock: RealClock, settings: DemoSettings, site_settings: S
         say(f"Back-filling {settings.history_days} days of history ...")
         demo.fill_history()
         app = create_app(
-            demo.site.settings.web, demo.site.memory.snapshot.read, demo.site.store, demo.site.database, clock
+            demo.site.settings.web,
+            demo.site.memory.snapshot.read,
+            demo.site.store,
+            demo.site.database,
+            clock,
+            demo.site.metrics,
         )
         server = serve(app, demo.site.settings.web)
         stack.callback(server.stop)
@@ -79,6 +85,7 @@ def run(folder: Path, clock: RealClock, settings: DemoSettings, site_settings: S
 def run_once(folder: Path, settings: DemoSettings, site_settings: SiteSettings) -> Report:
     """Run the demonstration on a virtual clock, to its end, without a dashboard."""
     clock = SimulatedClock(START)
+    site_settings = replace(site_settings, alerts=AlertSettings())  # of a time that is not now, nobody is told
     demo = _Demo(folder, clock, settings, site_settings, ONCE, settings.once_interval_s)
     collectors = agent.build_collectors(AgentSettings(), clock)
 

@@ -15,6 +15,8 @@ from forewarn.act.executor import Executor
 from forewarn.act.guards import Guards, GuardSettings
 from forewarn.act.journal import Journal, JournalSettings
 from forewarn.act.orders import Orders
+from forewarn.alerts.settings import AlertSettings
+from forewarn.assemble.alerts import prepare
 from forewarn.assemble.decisions import FILE as DECISION_FILE
 from forewarn.clock import Clock
 from forewarn.control import Control, ControlSettings, Hands, Memory, Rules
@@ -91,6 +93,7 @@ class SiteSettings:
     and ends_at or days, from_utc and hours."""
     control: ControlSettings = field(default_factory=ControlSettings)
     web: WebSettings = field(default_factory=WebSettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
 
 
 def build_forecaster(settings: PredictSettings | None = None) -> Forecaster:
@@ -138,6 +141,7 @@ class Site:
 
     def __init__(self, folder: Path, clock: Clock, settings: SiteSettings) -> None:
         self.forecaster = build_forecaster(settings.predict)
+        build_alerter = prepare(settings.alerts, settings.control.interval_s, settings.web, clock)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.clock, self.settings = folder, clock, settings
         self.store = DuckDBStore(folder / "telemetry.duckdb", settings.store)
@@ -155,6 +159,7 @@ class Site:
             snapshot=SnapshotFile(folder / "snapshot.json"),
             decision=folder / DECISION_FILE,
         )
+        self.alerter = build_alerter(self.database) if build_alerter else None
         self._mapper = Mapper()
         self._log(self.store.notices, Severity.WARNING)
 
@@ -172,6 +177,7 @@ class Site:
             self._hands(driver) if acts else None,
             self.clock,
             self.settings.control,
+            *([self.alerter.tell] if self.alerter else []),
         )
 
     def take(self, shown: Mapping[str, Iterable[Sample]], now: datetime) -> None:
@@ -185,8 +191,14 @@ class Site:
                 )
             )
 
+    def metrics(self) -> Mapping[str, float]:
+        """What the parts of the controller count about themselves, for /metrics."""
+        return self.alerter.metrics() if self.alerter else {}
+
     def close(self) -> None:
         """End cleanly: whoever waits for the lead need not wait for the lease to run out."""
+        if self.alerter:
+            self.alerter.close()
         self.memory.journal.leadership.release()
         self.store.close()
         self.database.close()

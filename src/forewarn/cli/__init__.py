@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from forewarn.cli import demo, doctor, host, models, settings
+from forewarn.cli import alert, demo, doctor, host, models, settings
 from forewarn.errors import ForewarnError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 for command in (host.up, host.agent, demo.demo, demo.plan, doctor.doctor, models.train, models.evaluate):
     app.command()(command)
 app.add_typer(settings.app, name="config")
+app.add_typer(alert.app, name="alert")
 
 
 def main() -> None:

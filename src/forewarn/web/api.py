@@ -302,7 +302,7 @@ def metrics(here: Here) -> PlainTextResponse:
         "streams_dropped_total": here.broadcaster.dropped,
         "streams_refused_total": here.broadcaster.refused,
     }
-    text = exposition(here.fleet_or_none(), here.clock.now(), here.version, streams)
+    text = exposition(here.fleet_or_none(), here.clock.now(), here.version, streams, here.extra())
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

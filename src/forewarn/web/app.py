@@ -1,6 +1,6 @@
 """The application: API, pages and static files behind one guard, and how errors are answered."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -43,8 +43,12 @@ def create_app(
     store: TelemetryStore | None,
     database: Database | None,
     clock: Clock,
+    extra: Callable[[], Mapping[str, float]] = dict,
 ) -> FastAPI:
-    """Build the application. `read` is called often and from several threads; it returns the newest snapshot."""
+    """Build the application. `read` is called often and from several threads; it returns the newest snapshot.
+
+    `extra` adds to /metrics what other parts count about themselves.
+    """
     latest = Latest(read)
     broadcaster = Broadcaster(latest, settings)
     inbox = Inbox(Requests(database), settings.reason_chars_max) if database is not None else None
@@ -57,7 +61,7 @@ def create_app(
         redoc_url=None,
         lifespan=_while_serving(broadcaster),
     )
-    app.state.context = Context(settings, latest, broadcaster, clock, release, store, inbox)
+    app.state.context = Context(settings, latest, broadcaster, clock, release, store, inbox, extra)
     app.include_router(api.router)
     app.include_router(pages.router)
     _mount_files(app)

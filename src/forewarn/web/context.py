@@ -1,5 +1,6 @@
 """What every handler reads from: the newest snapshot, the store, the inbox, the clock and the settings."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -38,6 +39,7 @@ class Context:
     version: str
     store: TelemetryStore | None = None
     requests: Inbox | None = None
+    extra: Callable[[], Mapping[str, float]] = dict  # what other parts count about themselves, for /metrics
 
     def fleet_or_none(self) -> Fleet | None:
         """The newest snapshot, if there is one. Raises StateError for a file that is no snapshot."""

@@ -12,15 +12,38 @@ from forewarn.web.fleet import Fleet, Level
 _Value = tuple[Mapping[str, str], float]
 
 
-def exposition(fleet: Fleet | None, now: datetime, version: str, streams: Mapping[str, int]) -> str:
-    """The whole page. Without a snapshot it says so, and nothing else about the fleet."""
+def exposition(
+    fleet: Fleet | None,
+    now: datetime,
+    version: str,
+    streams: Mapping[str, int],
+    extra: Mapping[str, float] | None = None,
+) -> str:
+    """The whole page. Without a snapshot it says so, and nothing else about the fleet.
+
+    `extra` is what other parts count about themselves, by the sample's whole name with its labels.
+    """
     lines = _family("forewarn_build_info", [({"version": version}, 1.0)])
     lines += _family("forewarn_snapshot_present", [({}, float(fleet is not None))])
     for name, value in streams.items():
         lines += _family(f"forewarn_events_{name}", [({}, float(value))])
     if fleet is not None:
         lines += _of_cycle(fleet, now) + _of_cluster(fleet) + _of_risks(fleet)
+    lines += _extra(extra or {})
     return "\n".join(lines) + "\n"
+
+
+def _extra(values: Mapping[str, float]) -> list[str]:
+    """Samples that come with their names, each family under one head."""
+    lines, last = [], ""
+    for sample, value in sorted(values.items(), key=lambda item: (item[0].partition("{")[0], item[0])):
+        name = sample.partition("{")[0]
+        if name != last:
+            own = OWN_BY_NAME[name]
+            lines += [f"# HELP {name} {own.help}", f"# TYPE {name} {own.type}"]
+        last = name
+        lines.append(f"{sample} {value:.10g}")
+    return lines
 
 
 def _of_cycle(fleet: Fleet, now: datetime) -> list[str]:
