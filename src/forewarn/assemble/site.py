@@ -28,6 +28,8 @@ from forewarn.predict.base import Forecaster, Predictor
 from forewarn.predict.joint import JointPredictor
 from forewarn.predict.rules import RulePredictor, acting
 from forewarn.predict.trees import TreesPredictor
+from forewarn.state.audit import Audit, AuditSettings
+from forewarn.state.credentials import Credentials, CredentialSettings
 from forewarn.state.database import Database, DatabaseSettings
 from forewarn.state.events import FailureEvents
 from forewarn.state.ladder import Ladder
@@ -37,7 +39,12 @@ from forewarn.state.snapshot import SnapshotFile
 from forewarn.store.base import Batch
 from forewarn.store.duckdb import DuckDBSettings, DuckDBStore
 from forewarn.store.mapping import Mapper
+from forewarn.web.app import create_app
+from forewarn.web.server import Server, serve
 from forewarn.web.settings import WebSettings
+
+AUDIT_FILE = "audit.jsonl"
+DATABASE_FILE = "state.sqlite"
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,8 @@ class StateSettings:
     journal: JournalSettings = field(default_factory=JournalSettings)
     requests: RequestSettings = field(default_factory=RequestSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    credentials: CredentialSettings = field(default_factory=CredentialSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
 
 
 @dataclass(frozen=True)
@@ -124,7 +133,9 @@ class Site:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.clock, self.settings = folder, clock, settings
         self.store = DuckDBStore(folder / "telemetry.duckdb", settings.store)
-        self.database = Database(f"sqlite:///{folder / 'state.sqlite'}", clock, settings.state.database)
+        self.database = Database(f"sqlite:///{folder / DATABASE_FILE}", clock, settings.state.database)
+        self.credentials = Credentials(self.database, settings.state.credentials)
+        self.audit = Audit(self.database, folder / AUDIT_FILE, settings.state.audit)
         self.memory = Memory(
             Journal(self.database, settings.state.journal),
             Ladder(self.database),
@@ -164,6 +175,19 @@ class Site:
                     pa.concat_tables([batch.devices for batch in batches]),
                 )
             )
+
+    def serve(self) -> Server:
+        """Start the pages and the API. Raises ConfigurationError where they cannot be served as configured."""
+        app = create_app(
+            self.settings.web,
+            self.memory.snapshot.read,
+            self.store,
+            self.database,
+            self.clock,
+            credentials=self.credentials,
+            audit=self.audit,
+        )
+        return serve(app, self.settings.web)
 
     def close(self) -> None:
         self.store.close()

@@ -15,6 +15,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text."
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", envvar="FOREWARN_CONFIG", help="The configuration, a TOML file.")
 ]
+StateFolder = Annotated[Path, typer.Option("--state", envvar="FOREWARN_STATE", help="Where everything is kept.")]
+STATE_FOLDER = Path("/var/lib/forewarn")
+Reason = Annotated[str, typer.Option("--reason", help="Why; this goes into the audit.")]
 
 
 @contextmanager
