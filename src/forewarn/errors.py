@@ -15,6 +15,7 @@
         ├── ModelError          a model directory is damaged, foreign or made for another catalogue
         ├── CordonRefused       a driver will not cordon this host; the text says why
         ├── MoveRefused         a driver or a guard will not start this move; the text says why
+        ├── CredentialRefused   a token that may not be made as asked, or that is not known
         └── StateError          the state database is foreign, too new or in use
 
 Foreign exceptions are caught where a library is called and chained (`raise ... from`). `code` is stable: the API and
@@ -114,6 +115,12 @@ class CordonRefused(PermanentError):
     """A driver will not cordon this host."""
 
     code = "cordon_refused"
+
+
+class CredentialRefused(PermanentError):
+    """A token that may not be made as asked, or that is not known."""
+
+    code = "credential"
 
 
 class StateError(PermanentError):

@@ -30,8 +30,6 @@ from forewarn.drivers.none import ObservedDriver
 from forewarn.sim.play import ONCE, Simulation, SimulationSettings, play
 from forewarn.sim.report import Report
 from forewarn.sim.scenario import SIMULATED
-from forewarn.web.app import create_app
-from forewarn.web.server import serve
 
 HURRIED_S = 60.0  # within which hosts turn risky together, where faults come faster than in life
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)  # of the virtual clock: equal seeds give equal runs
@@ -67,15 +65,7 @@ def run(folder: Path, clock: RealClock, settings: DemoSettings, site_settings: S
         stack.callback(demo.site.close)
         say(f"Back-filling {settings.history_days} days of history ...")
         demo.fill_history()
-        app = create_app(
-            demo.site.settings.web,
-            demo.site.memory.snapshot.read,
-            demo.site.store,
-            demo.site.database,
-            clock,
-            demo.site.metrics,
-        )
-        server = serve(app, demo.site.settings.web)
+        server = demo.site.serve()
         stack.callback(server.stop)
         stack.callback(start_agent(demo.site, AgentSettings(interval_s=5.0), clock, demo.own_name))
         say(f"Dashboard: {server.address}   (Ctrl-C ends the demonstration)")

@@ -36,7 +36,9 @@ from forewarn.predict.base import Forecaster, Predictor
 from forewarn.predict.joint import JointPredictor
 from forewarn.predict.rules import RulePredictor, acting
 from forewarn.predict.trees import TreesPredictor
+from forewarn.state.audit import Audit, AuditSettings
 from forewarn.state.breaker import BreakerState
+from forewarn.state.credentials import Credentials, CredentialSettings
 from forewarn.state.database import Database, DatabaseSettings
 from forewarn.state.events import FailureEvents
 from forewarn.state.grants import Grants
@@ -49,7 +51,12 @@ from forewarn.state.windows import Windows
 from forewarn.store.base import Batch
 from forewarn.store.duckdb import DuckDBSettings, DuckDBStore
 from forewarn.store.mapping import Mapper
+from forewarn.web.app import create_app
+from forewarn.web.server import Server, serve
 from forewarn.web.settings import WebSettings
+
+AUDIT_FILE = "audit.jsonl"
+DATABASE_FILE = "state.sqlite"
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,8 @@ class StateSettings:
     lease: LeaseSettings = field(default_factory=LeaseSettings)
     requests: RequestSettings = field(default_factory=RequestSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    credentials: CredentialSettings = field(default_factory=CredentialSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
 
 
 @dataclass(frozen=True)
@@ -145,7 +154,9 @@ class Site:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.clock, self.settings = folder, clock, settings
         self.store = DuckDBStore(folder / "telemetry.duckdb", settings.store)
-        self.database = Database(f"sqlite:///{folder / 'state.sqlite'}", clock, settings.state.database)
+        self.database = Database(f"sqlite:///{folder / DATABASE_FILE}", clock, settings.state.database)
+        self.credentials = Credentials(self.database, settings.state.credentials)
+        self.audit = Audit(self.database, folder / AUDIT_FILE, settings.state.audit)
         leadership = Leadership(self.database, own_name(), settings.state.lease)
         requests = Requests(self.database, settings.state.requests)
         grants, windows, breaker = Grants(self.database), Windows(self.database), BreakerState(self.database)
@@ -194,6 +205,20 @@ class Site:
     def metrics(self) -> Mapping[str, float]:
         """What the parts of the controller count about themselves, for /metrics."""
         return self.alerter.metrics() if self.alerter else {}
+
+    def serve(self) -> Server:
+        """Start the pages and the API. Raises ConfigurationError where they cannot be served as configured."""
+        app = create_app(
+            self.settings.web,
+            self.memory.snapshot.read,
+            self.store,
+            self.database,
+            self.clock,
+            self.metrics,
+            credentials=self.credentials,
+            audit=self.audit,
+        )
+        return serve(app, self.settings.web)
 
     def close(self) -> None:
         """End cleanly: whoever waits for the lead need not wait for the lease to run out."""

@@ -7,18 +7,18 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from forewarn.assemble.site import Site, SiteSettings, sources_sentence
 from forewarn.clock import RealClock
 from forewarn.collect import agent
 from forewarn.collect.agent import AgentSettings
+from forewarn.domain.people import Principal, Role
 from forewarn.domain.situation import LogLine, Severity
 from forewarn.domain.telemetry import Sample
 from forewarn.drivers.none import ObservedDriver
-from forewarn.web.app import create_app
-from forewarn.web.server import serve
+from forewarn.state.audit import Deed
 
 Say = Callable[[str], None]
 
@@ -32,17 +32,29 @@ class UpSettings(SiteSettings):
 
 def up(folder: Path, clock: RealClock, settings: UpSettings, say: Say) -> None:
     """Collect, forecast and show until the clock is stopped; everything is kept in `folder`."""
+    if settings.web.sign_in is None:
+        settings = replace(settings, web=replace(settings.web, sign_in=True))
     with ExitStack() as stack:
         site = Site(folder, clock, settings)
         stack.callback(site.close)
         site.memory.log.append([LogLine(clock.now(), Severity.NOTICE, sources_sentence(site.forecaster))])
         control = site.control(ObservedDriver(site.store.devices, clock))
-        app = create_app(settings.web, site.memory.snapshot.read, site.store, site.database, clock, site.metrics)
-        server = serve(app, settings.web)
+        server = site.serve()
         stack.callback(server.stop)
         stack.callback(start_agent(site, settings.agent, clock, socket.gethostname() or "this-machine"))
         say(f"Dashboard: {server.address}   (mode {settings.authority.mode}; Ctrl-C ends it)")
+        if settings.web.sign_in:
+            say(sign_in_sentence(site, server.address))
         control.run(lambda: clock.stopped)
+
+
+def sign_in_sentence(site: Site, address: str) -> str:
+    """An address that signs one browser in as an admin, once and soon: who sees this terminal, may."""
+    console = Principal("console", Role.ADMIN)
+    code = site.credentials.make_login(console, "forewarn up")
+    site.audit.record(Deed("forewarn up", Role.ADMIN, "login.make", target=console.name, why="printed at the start"))
+    minutes = site.credentials.settings.login_s / 60
+    return f"Sign in: {address}/login/{code}   (once, within {minutes:.0f} minutes)"
 
 
 def start_agent(site: Site, settings: AgentSettings, clock: RealClock, name: str) -> Callable[[], None]:

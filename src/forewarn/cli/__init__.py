@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from forewarn.cli import alert, demo, doctor, host, models, settings
+from forewarn.cli import alert, demo, doctor, host, models, people, settings
 from forewarn.errors import ForewarnError
 
 app = typer.Typer(
@@ -18,10 +18,13 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (host.up, host.agent, demo.demo, demo.plan, doctor.doctor, models.train, models.evaluate):
+for command in (host.up, demo.demo, demo.plan, doctor.doctor, models.train, models.evaluate):
     app.command()(command)
 app.add_typer(settings.app, name="config")
 app.add_typer(alert.app, name="alert")
+app.add_typer(people.app, name="token")
+host.agent_app.command("enroll")(people.enroll)
+app.add_typer(host.agent_app, name="agent")
 
 
 def main() -> None:

@@ -8,10 +8,14 @@ from typing import Annotated
 import typer
 
 from forewarn import config
-from forewarn.cli.common import ConfigFile, until_signal
+from forewarn.cli.common import STATE_FOLDER, ConfigFile, StateFolder, until_signal
+
+agent_app = typer.Typer()
 
 
+@agent_app.callback(invoke_without_command=True)
 def agent(
+    context: typer.Context,
     once: Annotated[bool, typer.Option("--once", help="Collect once, print the exposition text, and end.")] = False,
     smartctl_json: Annotated[
         Path | None, typer.Option(help="Read recorded `smartctl --json` outputs from this folder, not drives.")
@@ -20,6 +24,8 @@ def agent(
     config_file: ConfigFile = None,
 ) -> None:
     """Collect this host's telemetry under the names of node_exporter and smartctl_exporter."""
+    if context.invoked_subcommand:
+        return
     from forewarn.assemble import agent as assembly
 
     tree = assembly.read(config_file, os.environ, smartctl_json, listen)
@@ -32,9 +38,7 @@ def agent(
 
 
 def up(
-    folder: Annotated[Path, typer.Option("--state", envvar="FOREWARN_STATE", help="Where everything is kept.")] = Path(
-        "/var/lib/forewarn"
-    ),
+    folder: StateFolder = STATE_FOLDER,
     port: Annotated[int | None, typer.Option(help="Port of the dashboard; 0 takes a free one.")] = None,
     config_file: ConfigFile = None,
 ) -> None:
