@@ -4,11 +4,14 @@
     ├── TemporaryError          worth another try, after `retry_after_s`
     │   ├── StoreUnavailable    the telemetry store or the state database does not answer
     │   ├── DriverUnavailable   the VM placement service does not answer
+    │   ├── ReceiverUnavailable whoever the agent pushes to does not answer
     │   └── SourceAbsent        a source of telemetry that this host does not have, or that may not be read
     └── PermanentError          the same call will fail again
         ├── ConfigurationError  a setting or an option is wrong; names the key and the nearest right one
         ├── RecordingError      a recorded file cannot be read; names file, place and what was expected
         ├── TelemetryError      samples that a store refuses
+        ├── RemoteWriteError    a body of remote write that is none, or that is past a limit
+        ├── EventError          reported events that are none, or that are past a limit
         ├── FrameError          a feature frame lacks what a model or a catalogue asks for
         ├── ModelError          a model directory is damaged, foreign or made for another catalogue
         ├── MoveRefused         a driver or a guard will not start this move; the text says why
@@ -47,6 +50,12 @@ class DriverUnavailable(TemporaryError):
     code = "driver_unavailable"
 
 
+class ReceiverUnavailable(TemporaryError):
+    """Whoever the agent pushes to does not answer."""
+
+    code = "receiver_unavailable"
+
+
 class SourceAbsent(TemporaryError):
     """A source of telemetry that this host does not have, or that may not be read; the text says which and why."""
 
@@ -75,6 +84,22 @@ class TelemetryError(PermanentError):
     """Samples that a store refuses."""
 
     code = "telemetry"
+
+
+class RemoteWriteError(PermanentError):
+    """A body of remote write that is none (`malformed`), or that is past a limit (`too_large`)."""
+
+    def __init__(self, message: str, code: str = "malformed") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class EventError(PermanentError):
+    """Reported events that are none (`malformed`), wrong in a field (`invalid_request`), or too many (`too_large`)."""
+
+    def __init__(self, message: str, code: str = "invalid_request") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class FrameError(PermanentError):
