@@ -8,7 +8,7 @@ import pytest
 from forewarn.domain.events import ChangeEvent, ChangeKind, FailureEvent, LabelState
 from forewarn.domain.inventory import Kind
 from forewarn.errors import EventError
-from forewarn.event_lines import Limits, decode, encode
+from forewarn.event_lines import Event, Limits, decode, encode
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 FAILED = FailureEvent(NOON, "host03", Kind.DISK, "disk:A", "kernel log", "I/O error", 0.5)
@@ -20,7 +20,7 @@ def line(**changes: object) -> bytes:
 
 
 def test_what_is_written_is_read_back() -> None:
-    events = [ChangeEvent(NOON, "host03", ChangeKind.BOOT, "", "a", "b"), FAILED]
+    events: list[Event] = [ChangeEvent(NOON, "host03", ChangeKind.BOOT, "", "a", "b"), FAILED]
     assert decode(encode(events), Limits()) == events
 
 

@@ -17,6 +17,7 @@ from forewarn.assemble.decisions import FILE as DECISION_FILE
 from forewarn.clock import Clock
 from forewarn.control import Control, ControlSettings, Memory, Mode
 from forewarn.decide.policy import PolicySettings, with_default_thresholds
+from forewarn.domain.events import ChangeEvent, FailureEvent
 from forewarn.domain.inventory import COMPONENT_KINDS, Kind
 from forewarn.domain.situation import LogLine, Severity
 from forewarn.domain.telemetry import Sample
@@ -28,6 +29,7 @@ from forewarn.predict.base import Forecaster, Predictor
 from forewarn.predict.joint import JointPredictor
 from forewarn.predict.rules import RulePredictor, acting
 from forewarn.predict.trees import TreesPredictor
+from forewarn.state.changes import ChangeEvents, ChangeSettings
 from forewarn.state.database import Database, DatabaseSettings
 from forewarn.state.events import FailureEvents
 from forewarn.state.ladder import Ladder
@@ -48,6 +50,7 @@ class StateSettings:
     journal: JournalSettings = field(default_factory=JournalSettings)
     requests: RequestSettings = field(default_factory=RequestSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    changes: ChangeSettings = field(default_factory=ChangeSettings)
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ class Site:
             SnapshotFile(folder / "snapshot.json"),
             folder / DECISION_FILE,
         )
+        self.changes = ChangeEvents(self.database, settings.state.changes)
         self._mapper = Mapper()
         self._log(self.store.notices, Severity.WARNING)
 
@@ -155,7 +159,7 @@ class Site:
         )
 
     def take(self, shown: Mapping[str, Iterable[Sample]], now: datetime) -> None:
-        """Store what the hosts' exporters show, in one batch."""
+        """Store what the hosts' exporters show, in one batch. Safe to call from several threads."""
         batches = [self._mapper.map(host, samples, now) for host, samples in shown.items()]
         if batches:
             self.store.append(
@@ -164,6 +168,14 @@ class Site:
                     pa.concat_tables([batch.devices for batch in batches]),
                 )
             )
+
+    def record(self, events: Iterable[ChangeEvent | FailureEvent]) -> None:
+        """Store what an agent noticed."""
+        events = tuple(events)
+        if failures := [event for event in events if isinstance(event, FailureEvent)]:
+            self.memory.failures.record(failures)
+        if changes := [event for event in events if isinstance(event, ChangeEvent)]:
+            self.changes.record(changes)
 
     def close(self) -> None:
         self.store.close()

@@ -5,17 +5,17 @@ Where no placement service is configured, the inventory is what telemetry shows,
 
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from forewarn.assemble.site import Site, SiteSettings, sources_sentence
 from forewarn.clock import RealClock
 from forewarn.collect import agent
 from forewarn.collect.agent import AgentSettings
+from forewarn.collect.base import Round
 from forewarn.domain.situation import LogLine, Severity
-from forewarn.domain.telemetry import Sample
 from forewarn.drivers.none import ObservedDriver
 from forewarn.web.app import create_app
 from forewarn.web.server import serve
@@ -37,7 +37,7 @@ def up(folder: Path, clock: RealClock, settings: UpSettings, say: Say) -> None:
         stack.callback(site.close)
         site.memory.log.append([LogLine(clock.now(), Severity.NOTICE, sources_sentence(site.forecaster))])
         control = site.control(ObservedDriver(site.store.devices, clock))
-        app = create_app(settings.web, site.memory.snapshot.read, site.store, site.database, clock)
+        app = create_app(settings.web, site.memory.snapshot.read, site.store, site.database, clock, site.take)
         server = serve(app, settings.web)
         stack.callback(server.stop)
         stack.callback(start_agent(site, settings.agent, clock, socket.gethostname() or "this-machine"))
@@ -51,12 +51,14 @@ def start_agent(site: Site, settings: AgentSettings, clock: RealClock, name: str
     Its first round is taken before this returns, so that the first cycle finds the machine.
     """
 
-    def take(samples: Sequence[Sample]) -> None:
-        site.take({name: samples}, clock.now())
+    def take(found: Round) -> None:
+        site.take({name: found.samples}, clock.now())
+        site.record(found.named(name).events)
 
-    collectors = agent.build_collectors(settings, clock)
-    take(agent.collect_once(collectors, clock, settings.samples_max))
-    own = agent.Agent(collectors, take, clock, settings)
+    if settings.folder is None:
+        settings = replace(settings, folder=site.folder / "agent")
+    own = agent.Agent(agent.build_collectors(settings, clock), take, clock, settings)
+    take(own.round())
     thread = threading.Thread(target=own.run, args=(lambda: clock.stopped,), name="agent")
     thread.start()
 
