@@ -15,6 +15,7 @@
         ├── FrameError          a feature frame lacks what a model or a catalogue asks for
         ├── ModelError          a model directory is damaged, foreign or made for another catalogue
         ├── MoveRefused         a driver or a guard will not start this move; the text says why
+        ├── CredentialRefused   a token that may not be made as asked, or that is not known
         └── StateError          the state database is foreign, too new or in use
 
 Foreign exceptions are caught where a library is called and chained (`raise ... from`). `code` is stable: the API and
@@ -118,6 +119,12 @@ class MoveRefused(PermanentError):
     """A driver or a guard will not start this move."""
 
     code = "move_refused"
+
+
+class CredentialRefused(PermanentError):
+    """A token that may not be made as asked, or that is not known."""
+
+    code = "credential"
 
 
 class StateError(PermanentError):

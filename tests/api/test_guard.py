@@ -7,7 +7,11 @@ import httpx
 import pytest
 from fastapi import Request
 
-from forewarn.web.guard import Forbidden, only_from_our_pages
+from forewarn.clock import SimulatedClock
+from forewarn.domain.people import Role
+from forewarn.web.auth import Gate, Unauthenticated
+from forewarn.web.settings import WebSettings
+from tests.shown import NOW
 
 ASK = {"kind": "pause", "reason": "a drill"}
 URLS = ("/", "/migrations", "/hosts/host03", "/api", "/api/v1/hosts", "/nowhere", "/static/app.css", "/openapi.json")
@@ -71,11 +75,13 @@ def test_a_request_from_our_own_page_is_taken(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("address", [("192.0.2.7", 4000), None])
-def test_a_request_from_another_machine_is_refused(address: tuple[str, int] | None) -> None:
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_who_asks_from_another_machine_is_not_let_in_by_nearness(method: str, address: tuple[str, int] | None) -> None:
     headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
-    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/", "headers": headers, "client": address}
-    with pytest.raises(Forbidden, match="this machine only"):
-        only_from_our_pages(Request(scope))
+    scope: dict[str, Any] = {"type": "http", "method": method, "path": "/", "headers": headers, "client": address}
+    gate = Gate(WebSettings(), None, SimulatedClock(NOW))
+    with pytest.raises(Unauthenticated):
+        gate.admit(Request(scope), Role.VIEWER)
 
 
 def test_a_body_past_the_limit_is_refused_unread(client: httpx.Client) -> None:

@@ -22,8 +22,8 @@ def start(**settings: object) -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "::", "example.org", ""])
-def test_an_address_that_others_can_reach_is_refused(host: str) -> None:
-    with pytest.raises(ConfigurationError, match="loopback only"):
+def test_an_address_that_others_can_reach_is_refused_while_nobody_can_sign_in(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="forewarn token add"):
         start(host=host, port=0)
 
 

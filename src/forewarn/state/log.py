@@ -1,6 +1,5 @@
 """The log in plain sentences: kept in the database for the pages, and as JSON lines in a file for everybody else."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,8 +7,8 @@ from pathlib import Path
 from sqlalchemy import delete, func, insert, select
 
 from forewarn.domain.situation import LogLine, Severity
-from forewarn.errors import StoreUnavailable
 from forewarn.state.database import Database
+from forewarn.state.lines import append_lines
 from forewarn.state.schema import LOG
 
 
@@ -40,19 +39,10 @@ class LogLines:
             newest = connection.execute(select(func.max(LOG.c.id))).scalar_one()
             connection.execute(delete(LOG).where(LOG.c.id <= newest - self._settings.lines_max))
         if self._path is not None:
-            self._append_to_file(self._path, "".join(json.dumps(row, default=str) + "\n" for row in rows))
+            append_lines(self._path, rows, self._settings.file_bytes_max)
 
     def recent(self, limit: int = 200) -> tuple[LogLine, ...]:
         """The latest lines, the newest first."""
         with self._database.read() as connection:
             rows = connection.execute(select(LOG).order_by(LOG.c.id.desc()).limit(limit))
             return tuple(LogLine(row.time, Severity(row.severity), row.text, row.host) for row in rows)
-
-    def _append_to_file(self, path: Path, text: str) -> None:
-        try:
-            if path.exists() and path.stat().st_size + len(text) > self._settings.file_bytes_max:
-                path.replace(path.with_name(path.name + ".1"))
-            with path.open("a", encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            raise StoreUnavailable(f"the log file {path} cannot be written: {error}") from error

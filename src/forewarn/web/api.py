@@ -12,13 +12,15 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, TypeAdapter
 
 from forewarn.domain.inventory import Criticality, HostState, Kind, VirtualMachine
+from forewarn.domain.people import Principal, Role
 from forewarn.domain.plan import MoveState, Outcome, Plan
 from forewarn.domain.risk import FailureForecast
 from forewarn.domain.situation import LogLine, Severity, Snapshot
+from forewarn.web.auth import needs
 from forewarn.web.context import Context, NoSnapshot, NotFound, context_of
+from forewarn.web.deeds import record
 from forewarn.web.exposition import exposition
 from forewarn.web.fleet import Cell, Counts, Level, Row
-from forewarn.web.guard import only_from_our_pages
 from forewarn.web.inbox import NewRequest, TakenRequest
 from forewarn.web.live import EventStream
 
@@ -102,6 +104,7 @@ class Health(BaseModel):
 
 router = APIRouter(prefix="/api/v1", responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}})
 Here = Annotated[Context, Depends(context_of)]
+Look = [Depends(needs(Role.VIEWER))]
 Limit = Annotated[int, Query(ge=1, description="items in the answer; a setting bounds it")]
 Offset = Annotated[int, Query(ge=0, description="items to leave out first")]
 
@@ -146,13 +149,13 @@ def _host(row: Row, horizon_s: float) -> HostView:
     )
 
 
-@router.get("/snapshot", response_model=Snapshot)
+@router.get("/snapshot", dependencies=Look, response_model=Snapshot)
 def snapshot(here: Here) -> Response:
     """Everything that the last cycle left behind."""
     return Response(_SNAPSHOT.dump_json(here.fleet().snapshot), media_type="application/json")
 
 
-@router.get("/hosts")
+@router.get("/hosts", dependencies=Look)
 def hosts(here: Here, limit: Limit = 100, offset: Offset = 0) -> Page[HostView]:
     """Hosts, the riskiest first."""
     fleet = here.fleet()
@@ -162,7 +165,7 @@ def hosts(here: Here, limit: Limit = 100, offset: Offset = 0) -> Page[HostView]:
     return Page(items=views, total=page.total, offset=page.offset, limit=page.limit)
 
 
-@router.get("/hosts/{name:path}")
+@router.get("/hosts/{name:path}", dependencies=Look)
 def host(here: Here, name: str) -> HostDetail:
     """One host, its components and their forecasts, and its VMs."""
     fleet = here.fleet()
@@ -178,7 +181,7 @@ def host(here: Here, name: str) -> HostDetail:
     )
 
 
-@router.get("/components")
+@router.get("/components", dependencies=Look)
 def components(
     here: Here,
     limit: Limit = 100,
@@ -198,7 +201,7 @@ def components(
     return _paged(here, [_component(cell, fleet.snapshot.horizon_s) for cell in found], limit, offset)
 
 
-@router.get("/forecasts")
+@router.get("/forecasts", dependencies=Look)
 def forecasts(
     here: Here,
     limit: Limit = 100,
@@ -216,7 +219,7 @@ def forecasts(
     return _paged(here, found, limit, offset)
 
 
-@router.get("/vms")
+@router.get("/vms", dependencies=Look)
 def vms(
     here: Here,
     limit: Limit = 100,
@@ -233,20 +236,20 @@ def vms(
     return _paged(here, found, limit, offset)
 
 
-@router.get("/moves")
+@router.get("/moves", dependencies=Look)
 def moves(here: Here, limit: Limit = 100, offset: Offset = 0, state: MoveState | None = None) -> Page[Outcome]:
     """Moves: running ones first, then the latest ended."""
     found = [outcome for outcome in here.fleet().snapshot.moves if state in (None, outcome.state)]
     return _paged(here, found, limit, offset)
 
 
-@router.get("/plan")
+@router.get("/plan", dependencies=Look)
 def plan(here: Here) -> Plan:
     """The plan of the last cycle: each move, each rejected option with its reason, and tickets."""
     return here.fleet().snapshot.plan
 
 
-@router.get("/log")
+@router.get("/log", dependencies=Look)
 def log(
     here: Here,
     limit: Limit = 100,
@@ -263,6 +266,7 @@ def log(
 
 @router.get(
     "/events",
+    dependencies=Look,
     response_class=Response,
     responses={200: {"content": {"text/event-stream": {}}, "description": "events: cycle, cells, hosts, log, moves"}},
 )
@@ -294,7 +298,7 @@ def health(here: Here) -> JSONResponse:
     return JSONResponse(body, 503 if stale else 200)
 
 
-@router.get("/metrics", response_class=PlainTextResponse)
+@router.get("/metrics", dependencies=Look, response_class=PlainTextResponse)
 def metrics(here: Here) -> PlainTextResponse:
     """Forewarn's own metrics, in Prometheus' text format."""
     streams = {
@@ -306,8 +310,11 @@ def metrics(here: Here) -> PlainTextResponse:
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-@router.post("/requests", status_code=201, dependencies=[Depends(only_from_our_pages)])
-def ask(here: Here, request: Request, new: NewRequest) -> TakenRequest:
+@router.post("/requests", status_code=201, name="request")
+def ask(
+    here: Here, request: Request, new: NewRequest, who: Annotated[Principal, Depends(needs(Role.OPERATOR))]
+) -> TakenRequest:
     """Ask the control loop to pause or to resume moves. It acts on this at its next cycle."""
-    who = f"dashboard at {request.client.host}" if request.client else "dashboard"
-    return here.inbox().ask(new, who)
+    taken = here.inbox().ask(new, who.name)
+    record(request, "request", target=taken.kind, why=taken.reason, detail={"request": str(taken.id)})
+    return taken

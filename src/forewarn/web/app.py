@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import anyio
+from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -16,11 +17,15 @@ from starlette.exceptions import HTTPException
 from forewarn.clock import Clock
 from forewarn.domain.situation import Snapshot
 from forewarn.errors import ForewarnError, TemporaryError
+from forewarn.state.audit import Audit
+from forewarn.state.credentials import Credentials
 from forewarn.state.database import Database
 from forewarn.state.requests import Requests
 from forewarn.store.base import TelemetryStore
-from forewarn.web import api, pages
+from forewarn.web import api, pages, people, sign_in
+from forewarn.web.auth import Gate, Unauthenticated
 from forewarn.web.context import Context
+from forewarn.web.deeds import record_refusal
 from forewarn.web.guard import Guard, error_body
 from forewarn.web.inbox import Inbox
 from forewarn.web.latest import Latest
@@ -29,7 +34,11 @@ from forewarn.web.settings import WebSettings
 
 _STATUS_BY_CODE = {
     "not_found": 404,
+    "unauthenticated": 401,
+    "forbidden": 403,
     "forbidden_origin": 403,
+    "too_many_attempts": 429,
+    "credential": 422,
     "unsupported_media_type": 415,
     "invalid_request": 422,
     "state": 503,
@@ -43,8 +52,14 @@ def create_app(
     store: TelemetryStore | None,
     database: Database | None,
     clock: Clock,
+    *,
+    credentials: Credentials | None = None,
+    audit: Audit | None = None,
 ) -> FastAPI:
-    """Build the application. `read` is called often and from several threads; it returns the newest snapshot."""
+    """Build the application. `read` is called often and from several threads; it returns the newest snapshot.
+
+    Without `credentials` and `audit` it makes its own over `database`, with the settings' defaults and no file.
+    """
     latest = Latest(read)
     broadcaster = Broadcaster(latest, settings)
     inbox = Inbox(Requests(database), settings.reason_chars_max) if database is not None else None
@@ -55,11 +70,15 @@ def create_app(
         summary="Moves virtual machines off a host before its hardware fails",
         docs_url=None,  # its page would load scripts from elsewhere; ours is /api
         redoc_url=None,
+        openapi_url=None,  # the schema names every address: it is one of the pages, for whoever may look
         lifespan=_while_serving(broadcaster),
     )
     app.state.context = Context(settings, latest, broadcaster, clock, release, store, inbox)
-    app.include_router(api.router)
-    app.include_router(pages.router)
+    if database is not None:
+        credentials, audit = credentials or Credentials(database), audit or Audit(database)
+    app.state.gate, app.state.audit = Gate(settings, credentials, clock), audit
+    for router in (api.router, people.router, pages.router, sign_in.router):
+        app.include_router(router)
     _mount_files(app)
     _answer_errors(app)
     app.add_middleware(Guard, settings=settings)
@@ -94,8 +113,13 @@ def _answer_errors(app: FastAPI) -> None:
 
 async def _on_our_error(request: Request, error: Exception) -> Response:
     code = error.code if isinstance(error, ForewarnError) else "error"
+    await run_sync(record_refusal, request, code)
+    if code == Unauthenticated.code and _is_for_people(request) and request.method == "GET":
+        return sign_in.to_sign_in(request)
     status = _STATUS_BY_CODE.get(code, 503 if isinstance(error, TemporaryError) else 500)
     response = _answer(request, code, str(error), status)
+    if code == Unauthenticated.code:
+        response.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, TemporaryError):
         response.headers["Retry-After"] = f"{max(1.0, error.retry_after_s):.0f}"
     return response
@@ -111,11 +135,20 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 async def _on_invalid(request: Request, error: Exception) -> Response:
     found = error.errors() if isinstance(error, RequestValidationError) else []
     said = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in found[:5])
+    await run_sync(record_refusal, request, "invalid_request")
     return _answer(request, "invalid_request", said or "the request is not valid", 422)
 
 
 def _answer(request: Request, code: str, message: str, status: int) -> Response:
     """JSON for the API, a page for people."""
-    if request.url.path.startswith(("/api/", "/figures/", "/static/", "/plotly/")):
+    if not _is_for_people(request):
         return JSONResponse(error_body(code, message), status)
+    if request.url.path.startswith("/login"):
+        return sign_in.sign_in_page(request, message, status)
     return pages.error_page(request, message, status)
+
+
+def _is_for_people(request: Request) -> bool:
+    """Whether a page is asked for: neither the API nor a part of a page that a script asks for."""
+    programs = ("/api/", "/figures/", "/static/", "/plotly/", "/openapi.json")
+    return not request.url.path.startswith(programs) and "part" not in request.query_params

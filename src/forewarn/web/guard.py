@@ -24,7 +24,6 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class Forbidden(PermanentError):
@@ -99,15 +98,18 @@ def _add_headers(headers: MutableHeaders, *, charts: bool) -> None:
 
 
 def only_from_our_pages(request: Request) -> None:
-    """Refuse a request that changes something unless it is JSON, from this machine, and not from a foreign page.
+    """Refuse a request that changes something unless it is JSON, and not from a foreign page.
 
     Raises NotJson and Forbidden. A foreign page cannot send JSON here without asking first, and is never allowed to.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise NotJson("send the request as application/json")
-    if request.client is None or request.client.host not in _LOOPBACK:
-        raise Forbidden("requests are taken from this machine only")
+    from_our_origin(request)
+
+
+def from_our_origin(request: Request) -> None:
+    """Raises Forbidden where the browser says that a page of another origin or site asks."""
     origin = request.headers.get("origin")
     if origin is not None and origin != f"{request.url.scheme}://{request.headers['host']}":
         raise Forbidden("this request comes from a page of another origin")

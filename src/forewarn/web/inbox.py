@@ -40,6 +40,12 @@ class NoInbox(TemporaryError):
     code = "no_state"
 
 
+def check_reason(reason: str, chars_max: int) -> None:
+    """Raises ReasonTooLong."""
+    if len(reason) > chars_max:
+        raise ReasonTooLong(f"the reason has {len(reason)} characters; at most {chars_max} are taken")
+
+
 class Inbox:
     """Writes requests down. They are checked here, and acted on by the control loop alone."""
 
@@ -49,8 +55,6 @@ class Inbox:
 
     def ask(self, new: NewRequest, who: str) -> TakenRequest:
         """Raises ReasonTooLong, and StateError or StoreUnavailable if it cannot be written."""
-        if len(new.reason) > self._reason_chars_max:
-            limit = self._reason_chars_max
-            raise ReasonTooLong(f"the reason has {len(new.reason)} characters; at most {limit} are taken")
+        check_reason(new.reason, self._reason_chars_max)
         made = self._requests.make(RequestKind(new.kind), who, new.reason)
         return TakenRequest(id=made.id, kind=made.kind, reason=made.why, who=made.who, made_at=made.made_at)

@@ -13,9 +13,11 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from forewarn.domain.inventory import COMPONENT_KINDS, Host
+from forewarn.domain.people import Role
 from forewarn.domain.plan import MoveState
 from forewarn.web import words
 from forewarn.web.attention import attention_of
+from forewarn.web.auth import asker_of, needs
 from forewarn.web.changes import line_body, version_of
 from forewarn.web.charts import curve_of, histories_of
 from forewarn.web.context import Context, NotFound, context_of
@@ -25,6 +27,7 @@ from forewarn.web.timeline import timeline_of
 
 router = APIRouter(include_in_schema=False)
 Here = Annotated[Context, Depends(context_of)]
+Look = [Depends(needs(Role.VIEWER))]
 Text = Annotated[str, Query(max_length=200)]
 
 
@@ -76,8 +79,9 @@ def render(template: str, status: int = 200, **names: Any) -> HTMLResponse:
     return HTMLResponse(_TEMPLATES.get_template(template).render(**names), status)
 
 
-def _head(here: Context, fleet: Fleet | None, page: str) -> dict[str, Any]:
+def _head(request: Request, fleet: Fleet | None, page: str) -> dict[str, Any]:
     """What the frame around every page shows."""
+    here, asker = context_of(request), asker_of(request)
     return {
         "page": page,
         "fleet": fleet,
@@ -87,25 +91,26 @@ def _head(here: Context, fleet: Fleet | None, page: str) -> dict[str, Any]:
         "age_s": here.age_s(fleet) if fleet else 0.0,
         "stale": fleet is not None and here.is_stale(fleet),
         "settings": here.settings,
-        "can_ask": here.requests is not None,
+        "can_ask": here.requests is not None and asker is not None and asker.principal.may(Role.OPERATOR),
+        "asker": asker,
         "release": here.version,
     }
 
 
-@router.get("/")
+@router.get("/", dependencies=Look)
 def fleet_page(
-    here: Here, q: Text = "", sort: Sort = Sort.RISK, only: Only = Only.ALL, part: Text = ""
+    here: Here, request: Request, q: Text = "", sort: Sort = Sort.RISK, only: Only = Only.ALL, part: Text = ""
 ) -> HTMLResponse:
     """The fleet: a row per host, a square per component."""
     fleet = here.fleet_or_none()
     if fleet is None:
-        return render("waiting.html", **_head(here, None, "fleet"))
+        return render("waiting.html", **_head(request, None, "fleet"))
     template = {"grid": "_grid.html", "attention": "_attention.html", "log": "_log.html"}.get(part, "fleet.html")
     found = _ordered([row for row in fleet.rows if _fits(row, q, only)], sort)
     shown = found[: here.settings.hosts_shown_max]
     return render(
         template,
-        **_head(here, fleet, "fleet"),
+        **_head(request, fleet, "fleet"),
         real=[row for row in shown if not row.host.simulated],
         simulated=[row for row in shown if row.host.simulated],
         found=len(found),
@@ -146,8 +151,8 @@ def _lines(here: Context, fleet: Fleet) -> list[dict[str, Any]]:
     return [line_body(line) for line in fleet.snapshot.log[: here.settings.log_lines_max]]
 
 
-@router.get("/hosts/{name:path}")
-def host_page(here: Here, name: str, component: Text = "", part: Text = "") -> HTMLResponse:
+@router.get("/hosts/{name:path}", dependencies=Look)
+def host_page(here: Here, request: Request, name: str, component: Text = "", part: Text = "") -> HTMLResponse:
     """One host: its components with their curves, and its VMs."""
     fleet = here.fleet()
     row = fleet.row_by_host.get(name)
@@ -158,7 +163,7 @@ def host_page(here: Here, name: str, component: Text = "", part: Text = "") -> H
     chosen_cell = next((cell for cell in cells if cell.key == component), row.worst or next(iter(cells), None))
     return render(
         "_host.html" if part == "host" else "host.html",
-        **_head(here, fleet, "host"),
+        **_head(request, fleet, "host"),
         row=row,
         facts=_facts(row.host),
         cells=cells,
@@ -182,7 +187,7 @@ def _facts(host: Host) -> list[str]:
     return [fact for fact in facts if fact]
 
 
-@router.get("/figures/{key}")
+@router.get("/figures/{key}", dependencies=Look)
 def figures(here: Here, key: str) -> JSONResponse:
     """The numbers behind the charts of one component."""
     fleet = here.fleet()
@@ -195,17 +200,17 @@ def figures(here: Here, key: str) -> JSONResponse:
     return JSONResponse({"curve": curve_of(fleet, cell, forecast), "histories": histories})
 
 
-@router.get("/migrations")
-def migrations_page(here: Here, outcome: MoveState | None = None, part: Text = "") -> HTMLResponse:
+@router.get("/migrations", dependencies=Look)
+def migrations_page(here: Here, request: Request, outcome: MoveState | None = None, part: Text = "") -> HTMLResponse:
     """The moves: the flow between hosts, a time line, and a table."""
     fleet = here.fleet_or_none()
     if fleet is None:
-        return render("waiting.html", **_head(here, None, "migrations"))
+        return render("waiting.html", **_head(request, None, "migrations"))
     outcomes = chosen(fleet.snapshot, outcome, here.settings.moves_shown_max)
     rows = rows_of(fleet.snapshot, outcomes)
     return render(
         "_moves.html" if part == "moves" else "migrations.html",
-        **_head(here, fleet, "migrations"),
+        **_head(request, fleet, "migrations"),
         rows=rows,
         flow=flow_of(outcomes, here.settings.flow_hosts_max),
         timeline=timeline_of(rows, fleet.snapshot.time),
@@ -214,7 +219,7 @@ def migrations_page(here: Here, outcome: MoveState | None = None, part: Text = "
     )
 
 
-@router.get("/api")
+@router.get("/api", dependencies=Look)
 def api_page(here: Here, request: Request) -> HTMLResponse:
     """What the API offers, drawn from its own schema."""
     paths = [
@@ -222,10 +227,20 @@ def api_page(here: Here, request: Request) -> HTMLResponse:
         for path, methods in request.app.openapi()["paths"].items()
         for method, operation in methods.items()
     ]
-    return render("api.html", **_head(here, here.fleet_or_none(), "api"), paths=paths)
+    return render("api.html", **_head(request, here.fleet_or_none(), "api"), paths=paths)
+
+
+@router.get("/openapi.json", dependencies=Look)
+def schema(request: Request) -> JSONResponse:
+    """The API's schema, for whoever may look."""
+    return JSONResponse(request.app.openapi())
+
+
+def framed(request: Request, template: str, status: int = 200, **names: Any) -> HTMLResponse:
+    """A page that shows nothing of the cluster, such as the one for signing in."""
+    return render(template, status, **_head(request, None, "plain"), **names)
 
 
 def error_page(request: Request, message: str, status: int) -> HTMLResponse:
     """An error as a page: what happened, and the way back."""
-    here = context_of(request)
-    return render("error.html", status, **_head(here, None, "error"), message=message, code=status)
+    return render("error.html", status, **_head(request, None, "error"), message=message, code=status)

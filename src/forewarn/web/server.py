@@ -1,7 +1,6 @@
-"""The server: the application on a thread of its own, on loopback, with an end that open streams do not hold up."""
+"""The server: the application on a thread of its own, with an end that open streams do not hold up."""
 
 import socket
-from ipaddress import ip_address
 from threading import Thread
 
 import uvicorn
@@ -9,6 +8,7 @@ from anyio.lowlevel import checkpoint
 from fastapi import FastAPI
 
 from forewarn.errors import ConfigurationError
+from forewarn.web.auth import Gate, is_loopback
 from forewarn.web.context import Context
 from forewarn.web.settings import WebSettings
 
@@ -29,20 +29,27 @@ class _Uvicorn(uvicorn.Server):
 class Server:
     """A running server. `address` is where it listens, with the port that it was given."""
 
-    def __init__(self, app: FastAPI, listener: socket.socket, stop_s: float) -> None:
+    def __init__(self, app: FastAPI, listener: socket.socket, settings: WebSettings) -> None:
         host, port = listener.getsockname()[:2]
-        self.address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "https" if settings.tls_cert else "http"
+        self.address = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
         self._context: Context = app.state.context
         self._listener = listener
-        self._stop_s = stop_s
+        self._stop_s = settings.stop_s
         config = uvicorn.Config(
             app,
             log_level="warning",
             access_log=False,
             server_header=False,
             ws="none",
-            timeout_graceful_shutdown=max(1, round(stop_s)),
+            timeout_graceful_shutdown=max(1, round(settings.stop_s)),
+            ssl_certfile=settings.tls_cert,
+            ssl_keyfile=settings.tls_key,
         )
+        try:
+            config.load()  # here, because on its own thread nobody would hear of a certificate that is none
+        except OSError as error:
+            raise ConfigurationError(f"web.tls_cert and web.tls_key cannot be used: {error}") from error
         self._server = _Uvicorn(config)
         self._thread = Thread(target=self._server.run, args=([listener],), name="web", daemon=True)
 
@@ -63,16 +70,25 @@ class Server:
 
 
 def serve(app: FastAPI, settings: WebSettings) -> Server:
-    """Start serving `app`. Raises ConfigurationError for an address that is not loopback, or not free."""
-    server = Server(app, _listen(settings), settings.stop_s)
+    """Start serving `app`. Raises ConfigurationError for a bad certificate, or an address that is taken or not safe.
+
+    One that other machines reach is safe once somebody but an agent has a token.
+    """
+    listener = _listen(settings, app.state.gate)
+    try:
+        server = Server(app, listener, settings)
+    except ConfigurationError:
+        listener.close()
+        raise
     server.start()
     return server
 
 
-def _listen(settings: WebSettings) -> socket.socket:
-    if not _is_loopback(settings.host):
+def _listen(settings: WebSettings, gate: Gate) -> socket.socket:
+    if not is_loopback(settings.host) and not gate.anybody_known:
         raise ConfigurationError(
-            f"web.host is {settings.host!r}, but the pages are served on loopback only: use 127.0.0.1 or ::1"
+            f"web.host is {settings.host!r}, which other machines reach, but nobody has a token to sign in with: make "
+            "one with `forewarn token add NAME --role admin --reason WHY`, or listen on loopback only (127.0.0.1, ::1)"
         )
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
@@ -81,10 +97,3 @@ def _listen(settings: WebSettings) -> socket.socket:
         raise ConfigurationError(
             f"cannot listen on {settings.host} port {settings.port}: {error}; choose another web.port"
         ) from error
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

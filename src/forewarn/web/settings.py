@@ -1,6 +1,7 @@
 """The settings of the dashboard and the API, each with its unit and its reason."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -8,11 +9,24 @@ class WebSettings:
     """Where the pages are served, and a limit on everything that they show, hold or accept."""
 
     host: str = "127.0.0.1"
-    """Address to listen on. Only loopback is accepted: until people can sign in, nobody else may pause moves."""
+    """Address to listen on. One that other machines reach is refused until somebody has a token to sign in with."""
     port: int = 8460
     """TCP port; 0 takes a free one."""
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "::1")
     """Names under which the pages may be asked for; any other `Host` is refused, which stops DNS rebinding."""
+    sign_in: bool | None = None
+    """Whether everybody must sign in, also on this machine. Unset: `forewarn up` asks for it, the demonstration does
+    not. Where it is not asked for, it is as soon as anybody but an agent has a token."""
+    sign_in_failures_max: int = 10
+    """Failed sign-ins of one address within `sign_in_window_s`; then it must wait, also with the right token."""
+    sign_in_window_s: float = 300.0
+    """Seconds for which a failed sign-in counts."""
+    sign_in_addresses_max: int = 10_000
+    """Addresses whose failures are remembered; beyond it the oldest are forgotten."""
+    tls_cert: Path | None = None
+    """Certificate chain in PEM with which the pages are served over https; unset: http."""
+    tls_key: Path | None = None
+    """Its private key, where that does not stand in the same file."""
     refresh_s: float = 1.0
     """Seconds between two looks at the snapshot; a cycle is on screen at most this much later."""
     stale_after_s: float = 60.0
@@ -51,3 +65,5 @@ class WebSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port is {self.port}, but ports go from 0 to 65535")
+        if self.tls_key is not None and self.tls_cert is None:
+            raise ValueError("tls_key is set without tls_cert: name the certificate too")

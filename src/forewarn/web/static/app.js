@@ -16,7 +16,7 @@ const PAGES = {
 };
 const WAITING = { cycle: () => location.reload() };
 
-if (page !== "error") {
+if (page !== "error" && page !== "plain") {
   const waiting = document.body.dataset.version === "none";
   listen(waiting ? [WAITING] : [frame.handlers, PAGES[page]?.() ?? {}]);
 }
