@@ -37,7 +37,15 @@ def up(folder: Path, clock: RealClock, settings: UpSettings, say: Say) -> None:
         stack.callback(site.close)
         site.memory.log.append([LogLine(clock.now(), Severity.NOTICE, sources_sentence(site.forecaster))])
         control = site.control(ObservedDriver(site.store.devices, clock))
-        app = create_app(settings.web, site.memory.snapshot.read, site.store, site.database, clock, site.take)
+        app = create_app(
+            settings.web,
+            site.memory.snapshot.read,
+            site.store,
+            site.database,
+            clock,
+            take=site.take,
+            record=site.record,
+        )
         server = serve(app, settings.web)
         stack.callback(server.stop)
         stack.callback(start_agent(site, settings.agent, clock, socket.gethostname() or "this-machine"))

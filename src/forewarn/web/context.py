@@ -10,6 +10,7 @@ from forewarn.errors import PermanentError, TemporaryError
 from forewarn.store.base import TelemetryStore
 from forewarn.web.fleet import Fleet
 from forewarn.web.inbox import Inbox, NoInbox
+from forewarn.web.intake import Ingest
 from forewarn.web.latest import Latest
 from forewarn.web.live import Broadcaster
 from forewarn.web.settings import WebSettings
@@ -38,6 +39,7 @@ class Context:
     version: str
     store: TelemetryStore | None = None
     requests: Inbox | None = None
+    ingest: Ingest | None = None
 
     def fleet_or_none(self) -> Fleet | None:
         """The newest snapshot, if there is one. Raises StateError for a file that is no snapshot."""

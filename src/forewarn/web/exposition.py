@@ -78,6 +78,11 @@ def _by(label: str, counts: Counter[str]) -> list[_Value]:
     return [({label: name}, float(number)) for name, number in sorted(counts.items())]
 
 
+def counter(name: str, words: str, values: Iterable[_Value]) -> list[str]:
+    """The lines of one counter."""
+    return _family(name, words, values, "counter")
+
+
 def _family(name: str, words: str, values: Iterable[_Value], kind: str = "gauge") -> list[str]:
     return [f"# HELP {name} {words}", f"# TYPE {name} {kind}", *(_line(name, *value) for value in values)]
 
