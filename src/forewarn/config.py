@@ -245,7 +245,12 @@ def reference(tree: type, prefix: str = "") -> str:
 
 
 def _docstrings(tree: type) -> dict[str, str]:
-    """The string under each annotated field of a dataclass, by field, white space folded."""
+    """The string under each annotated field of a dataclass or of its bases, by field, white space folded."""
+    bases = [base for base in reversed(tree.__mro__) if dataclasses.is_dataclass(base)]
+    return {name: text for base in bases for name, text in _own_docstrings(base).items()}
+
+
+def _own_docstrings(tree: type) -> dict[str, str]:
     body = ast.parse(textwrap.dedent(inspect.getsource(tree))).body[0]
     fields = body.body if isinstance(body, ast.ClassDef) else []
     found: dict[str, str] = {}

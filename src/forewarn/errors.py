@@ -6,11 +6,13 @@
     │   ├── DriverUnavailable   the VM placement service does not answer
     │   ├── NotLeading          another controller acts on this state database; this one waits
     │   ├── SourceAbsent        a source of telemetry that this host does not have, or that may not be read
-    │   └── ReceiverUnavailable whoever should be told of alerts does not take them
+    │   └── ReceiverUnavailable whoever is sent alerts or telemetry does not take them
     └── PermanentError          the same call will fail again
         ├── ConfigurationError  a setting or an option is wrong; names the key and the nearest right one
         ├── RecordingError      a recorded file cannot be read; names file, place and what was expected
         ├── TelemetryError      samples that a store refuses
+        ├── RemoteWriteError    a body of remote write that is none, or that is past a limit
+        ├── EventError          reported events that are none, or that are past a limit
         ├── FrameError          a feature frame lacks what a model or a catalogue asks for
         ├── ModelError          a model directory is damaged, foreign or made for another catalogue
         ├── CordonRefused       a driver will not cordon this host; the text says why
@@ -64,7 +66,7 @@ class SourceAbsent(TemporaryError):
 
 
 class ReceiverUnavailable(TemporaryError):
-    """Whoever should be told of alerts does not take them; the text says why, without addresses or secrets."""
+    """Whoever is sent alerts or telemetry does not take them; the text says why, without addresses or secrets."""
 
     code = "receiver_unavailable"
 
@@ -91,6 +93,22 @@ class TelemetryError(PermanentError):
     """Samples that a store refuses."""
 
     code = "telemetry"
+
+
+class RemoteWriteError(PermanentError):
+    """A body of remote write that is none (`malformed`), or that is past a limit (`too_large`)."""
+
+    def __init__(self, message: str, code: str = "malformed") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class EventError(PermanentError):
+    """Reported events that are none (`malformed`), wrong in a field (`invalid_request`), or too many (`too_large`)."""
+
+    def __init__(self, message: str, code: str = "invalid_request") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class FrameError(PermanentError):

@@ -17,6 +17,7 @@ from forewarn.state.requests import Requests
 from forewarn.web.settings import WebSettings
 from tests.shown import NOW, Shelf, serving
 
+ADDRESSES = {"snapshot", "plan", "events", "health", "metrics", "requests", "tokens", "audit", "write"}
 LISTS = ("hosts", "components", "forecasts", "vms", "moves", "log")
 
 
@@ -153,7 +154,7 @@ def test_metrics_are_in_the_text_format(client: httpx.Client) -> None:
 def test_the_schema_names_every_address_and_the_shape_of_errors(client: httpx.Client) -> None:
     schema = client.get("/openapi.json").json()
     names = {path.removeprefix("/api/v1/").split("/")[0] for path in schema["paths"]}
-    assert names == {*LISTS, "snapshot", "plan", "events", "health", "metrics", "requests", "tokens", "audit"}
+    assert names == {*LISTS, *ADDRESSES}
     assert "ErrorBody" in schema["components"]["schemas"]
     assert "FailureForecast" in schema["components"]["schemas"]
 

@@ -45,7 +45,7 @@ def test_a_token_opens_a_session_that_scripts_and_other_sites_cannot_use(visitor
     answer = signed_in(visitor, running)
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     cookie = answer.headers["set-cookie"]
-    assert cookie.startswith("forewarn_session=fws_")
+    assert cookie.startswith("fw_session=fws_")
     assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(cookie.split("; "))
     assert "Secure" not in cookie
     page = visitor.get("/").text
@@ -149,22 +149,22 @@ def test_a_plain_form_of_a_session_is_no_request(visitor: httpx.Client, running:
 
 def test_signing_out_ends_the_session_for_whoever_has_its_cookie(visitor: httpx.Client, running: House) -> None:
     signed_in(visitor, running)
-    cookie = visitor.cookies["forewarn_session"]
+    cookie = visitor.cookies["fw_session"]
     assert visitor.post("/logout", data={"csrf": "no"}).status_code == 403
     left = visitor.post("/logout", data={"csrf": mark(visitor)})
     assert (left.status_code, left.headers["location"]) == (303, "/login")
-    assert "forewarn_session" not in visitor.cookies
-    visitor.cookies["forewarn_session"] = cookie
+    assert "fw_session" not in visitor.cookies
+    visitor.cookies["fw_session"] = cookie
     assert visitor.get("/").status_code == 303
     assert visitor.post("/logout").status_code == 303
 
 
 def test_signing_in_anew_ends_the_session_before(visitor: httpx.Client, running: House) -> None:
     signed_in(visitor, running)
-    before = visitor.cookies["forewarn_session"]
+    before = visitor.cookies["fw_session"]
     signed_in(visitor, running, Role.ADMIN)
     visitor.cookies.clear()
-    visitor.cookies["forewarn_session"] = before
+    visitor.cookies["fw_session"] = before
     assert visitor.get("/").status_code == 303
 
 
@@ -225,9 +225,9 @@ def test_no_secret_is_left_in_any_file_nor_said(
     visitor.post(f"/login/{login}")
     visitor.post(f"/login/{login}")
     visitor.get(f"/login?next=/login/{login}")
-    secrets = [visitor.cookies["forewarn_session"], login, *running.tokens.values()]
+    secrets = [visitor.cookies["fw_session"], login, *running.tokens.values()]
     signed_in(visitor, running)
-    secrets.append(visitor.cookies["forewarn_session"])
+    secrets.append(visitor.cookies["fw_session"])
     with running.as_role(Role.ADMIN) as admin:
         made = admin.post("/api/v1/tokens", json={"name": "bob", "role": "viewer", "reason": "new here"}).json()
         admin.post(f"/login/{login}", json=ASK)

@@ -51,7 +51,9 @@ class Executor:
 
     def reconcile(self) -> tuple[Outcome, ...]:
         """Lead, and compare what the journal holds in flight with what the placement service says."""
-        return self.lead() + self._follow_all()
+        before = self._epoch
+        ended = self.lead()
+        return self._follow_all() if self._epoch == before else ended
 
     def run(self, plan: Plan, cluster: Cluster) -> tuple[Outcome, ...]:
         """Follow what is in flight, then start what of `plan` may start; returns what changed.

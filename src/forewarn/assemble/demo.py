@@ -80,7 +80,7 @@ def run_once(folder: Path, settings: DemoSettings, site_settings: SiteSettings) 
     collectors = agent.build_collectors(AgentSettings(), clock)
 
     def deliver(shown: Mapping[str, list[Sample]], now: datetime) -> None:
-        demo.site.take({**shown, demo.own_name: agent.collect_once(collectors, clock)}, now)
+        demo.site.take({**shown, demo.own_name: agent.collect_once(collectors, clock).samples}, now)
 
     try:
         demo.fill_history()

@@ -24,6 +24,7 @@ from forewarn.decide.authority import AuthoritySettings
 from forewarn.decide.policy import PolicySettings, with_default_thresholds
 from forewarn.decide.windows import PlannedWindow
 from forewarn.domain.authority import Mode
+from forewarn.domain.events import ChangeEvent, FailureEvent
 from forewarn.domain.inventory import COMPONENT_KINDS, Kind
 from forewarn.domain.situation import LogLine, Severity
 from forewarn.domain.telemetry import Sample
@@ -38,6 +39,7 @@ from forewarn.predict.rules import RulePredictor, acting
 from forewarn.predict.trees import TreesPredictor
 from forewarn.state.audit import Audit, AuditSettings
 from forewarn.state.breaker import BreakerState
+from forewarn.state.changes import ChangeEvents, ChangeSettings
 from forewarn.state.credentials import Credentials, CredentialSettings
 from forewarn.state.database import Database, DatabaseSettings
 from forewarn.state.events import FailureEvents
@@ -70,6 +72,7 @@ class StateSettings:
     log: LogSettings = field(default_factory=LogSettings)
     credentials: CredentialSettings = field(default_factory=CredentialSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
+    changes: ChangeSettings = field(default_factory=ChangeSettings)
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,7 @@ class Site:
             decision=folder / DECISION_FILE,
         )
         self.alerter = build_alerter(self.database) if build_alerter else None
+        self.changes = ChangeEvents(self.database, settings.state.changes)
         self._mapper = Mapper()
         self._log(self.store.notices, Severity.WARNING)
 
@@ -192,7 +196,7 @@ class Site:
         )
 
     def take(self, shown: Mapping[str, Iterable[Sample]], now: datetime) -> None:
-        """Store what the hosts' exporters show, in one batch."""
+        """Store what the hosts' exporters show, in one batch. Safe to call from several threads."""
         batches = [self._mapper.map(host, samples, now) for host, samples in shown.items()]
         if batches:
             self.store.append(
@@ -201,6 +205,14 @@ class Site:
                     pa.concat_tables([batch.devices for batch in batches]),
                 )
             )
+
+    def record(self, events: Iterable[ChangeEvent | FailureEvent]) -> None:
+        """Store what an agent noticed."""
+        events = tuple(events)
+        if failures := [event for event in events if isinstance(event, FailureEvent)]:
+            self.memory.failures.record(failures)
+        if changes := [event for event in events if isinstance(event, ChangeEvent)]:
+            self.changes.record(changes)
 
     def metrics(self) -> Mapping[str, float]:
         """What the parts of the controller count about themselves, for /metrics."""
@@ -217,6 +229,8 @@ class Site:
             self.metrics,
             credentials=self.credentials,
             audit=self.audit,
+            take=self.take,
+            record=self.record,
         )
         return serve(app, self.settings.web)
 

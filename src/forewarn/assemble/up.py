@@ -5,7 +5,7 @@ Where no placement service is configured, the inventory is what telemetry shows,
 
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,9 +14,9 @@ from forewarn.assemble.site import Site, SiteSettings, sources_sentence
 from forewarn.clock import RealClock
 from forewarn.collect import agent
 from forewarn.collect.agent import AgentSettings
+from forewarn.collect.base import Round
 from forewarn.domain.people import Principal, Role
 from forewarn.domain.situation import LogLine, Severity
-from forewarn.domain.telemetry import Sample
 from forewarn.drivers.none import ObservedDriver
 from forewarn.state.audit import Deed
 
@@ -63,12 +63,14 @@ def start_agent(site: Site, settings: AgentSettings, clock: RealClock, name: str
     Its first round is taken before this returns, so that the first cycle finds the machine.
     """
 
-    def take(samples: Sequence[Sample]) -> None:
-        site.take({name: samples}, clock.now())
+    def take(found: Round) -> None:
+        site.take({name: found.samples}, clock.now())
+        site.record(found.named(name).events)
 
-    collectors = agent.build_collectors(settings, clock)
-    take(agent.collect_once(collectors, clock, settings.samples_max))
-    own = agent.Agent(collectors, take, clock, settings)
+    if settings.folder is None:
+        settings = replace(settings, folder=site.folder / "agent")
+    own = agent.Agent(agent.build_collectors(settings, clock), take, clock, settings)
+    take(own.round())
     thread = threading.Thread(target=own.run, args=(lambda: clock.stopped,), name="agent")
     thread.start()
 

@@ -20,7 +20,6 @@ ConfigFile = Annotated[
 StateFolder = Annotated[
     Path, typer.Option("--state", envvar="FOREWARN_STATE", readable=False, help="Where everything is kept.")
 ]
-StateFolder = Annotated[Path, typer.Option("--state", envvar="FOREWARN_STATE", help="Where everything is kept.")]
 STATE_FOLDER = Path("/var/lib/forewarn")
 Reason = Annotated[str, typer.Option("--reason", help="Why; this goes into the audit.")]
 

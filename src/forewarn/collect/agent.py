@@ -6,6 +6,7 @@ says which collector gave nothing, and why.
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -14,7 +15,8 @@ from pathlib import Path
 
 from forewarn.clock import Clock, RealClock
 from forewarn.collect import exposition
-from forewarn.collect.base import Collector
+from forewarn.collect.base import Collected, Collector, Event, Round
+from forewarn.collect.changes import ChangesCollector
 from forewarn.collect.cpu import CpuCollector
 from forewarn.collect.disk import DiskCollector, DiskSettings
 from forewarn.collect.memory import MemoryCollector
@@ -27,14 +29,14 @@ from forewarn.errors import ConfigurationError, SourceAbsent
 
 log = logging.getLogger(__name__)
 
-Sink = Callable[[Sequence[Sample]], None]
+Sink = Callable[[Round], None]
 
 
 @dataclass(frozen=True)
 class AgentSettings:
     """What the agent of one host collects, and how often."""
 
-    collectors: tuple[str, ...] = ("cpu", "memory", "disk", "smart", "network", "power")
+    collectors: tuple[str, ...] = ("cpu", "memory", "disk", "smart", "network", "power", "changes")
     """Collectors that run, by name; one that finds nothing on this host says so and costs nothing."""
 
     interval_s: float = 15.0
@@ -44,8 +46,15 @@ class AgentSettings:
     """Most samples that one collector may give per round; the rest is dropped and named as a problem. A large
     server gives some 5,000."""
 
+    events_max: int = 1000
+    """Most events that one collector may give per round; the rest is dropped and named as a problem."""
+
     root: Path = Path("/")
     """Where `/proc`, `/sys` and `/run` are found; another place than `/` reads the host's from inside a container."""
+
+    folder: Path | None = None
+    """Where the agent remembers the last boot and kernel. Without it changes are not noticed, unless the agent pushes:
+    then it remembers them beside what it has not yet sent."""
 
     disk: DiskSettings = field(default_factory=DiskSettings)
     """Which block devices are drives."""
@@ -70,6 +79,7 @@ TABLE: Mapping[str, Callable[[AgentSettings, Clock], Collector]] = {
     "smart": _smart,
     "network": lambda settings, _: NetworkCollector(settings.root, settings.network),
     "power": lambda settings, _: PowerCollector(settings.root),
+    "changes": lambda settings, _: ChangesCollector(settings.root, settings.folder),
 }
 
 
@@ -81,15 +91,18 @@ def build_collectors(settings: AgentSettings, clock: Clock | None = None) -> tup
     return tuple(TABLE[name](settings, clock or RealClock()) for name in settings.collectors)
 
 
-def collect_once(
-    collectors: Sequence[Collector], clock: Clock, samples_max: int = AgentSettings.samples_max
-) -> list[Sample]:
-    """One round: every sample with its time, and what the agent tells of the round itself."""
-    now = clock.now()
+def collect_once(collectors: Sequence[Collector], clock: Clock, settings: AgentSettings | None = None) -> Round:
+    """One round: every sample with its time, what the agent tells of the round itself, and events."""
+    settings, now = settings or AgentSettings(), clock.now()
     samples = [Sample("forewarn_build_info", {"version": _version()}, 1.0), *_own_process()]
+    events: list[Event] = []
     for collector in collectors:
-        samples += _ask(collector, clock, samples_max)
-    return [sample if sample.time else replace(sample, time=now) for sample in samples]
+        for found in _ask(collector, clock, settings):
+            if isinstance(found, Sample):
+                samples.append(found)
+            else:
+                events.append(found)
+    return Round(tuple(sample if sample.time else replace(sample, time=now) for sample in samples), tuple(events))
 
 
 @cache
@@ -109,26 +122,51 @@ def _own_process() -> Iterator[Sample]:
         yield Sample("process_resident_memory_bytes", {}, float(pages[0]) * os.sysconf("SC_PAGE_SIZE"))
 
 
-def _ask(collector: Collector, clock: Clock, samples_max: int) -> Iterator[Sample]:
-    """One collector's samples, whether it could be asked, how long it took, and what was the matter."""
+class _Given:
+    """What one collector has given in a round, within its limits; `problem` says what was left out."""
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self._settings = settings
+        self.samples: dict[tuple[str, tuple[tuple[str, str], ...]], Sample] = {}
+        self.events: list[Event] = []
+        self.problem = ""
+
+    def take(self, found: Collected) -> bool:
+        """Whether there is room for more after this."""
+        if isinstance(found, Sample):
+            return self._sample(found)
+        if len(self.events) >= self._settings.events_max:
+            self.problem = f"more than {self._settings.events_max} events"
+            return False
+        self.events.append(found)
+        return True
+
+    def _sample(self, sample: Sample) -> bool:
+        if len(self.samples) >= self._settings.samples_max:
+            self.problem = f"more than {self._settings.samples_max} samples"
+            return False
+        key = (sample.name, tuple(sorted(sample.labels.items())))
+        if self.samples.setdefault(key, sample) is not sample:
+            self.problem = f"two samples of one series, such as {sample.name}"
+        return True
+
+
+def _ask(collector: Collector, clock: Clock, settings: AgentSettings) -> Iterator[Collected]:
+    """What one collector gives, whether it could be asked, how long it took, and what was the matter."""
     labels, started = {"collector": collector.name}, clock.monotonic()
-    collected: dict[tuple[str, tuple[tuple[str, str], ...]], Sample] = {}
-    up, problem = 1.0, ""
+    given, up, problem = _Given(settings), 1.0, ""
     try:
-        for sample in collector.collect():
-            if len(collected) >= samples_max:
-                problem = f"more than {samples_max} samples"
+        for found in collector.collect():
+            if not given.take(found):
                 break
-            if isinstance(sample, Sample):
-                key = (sample.name, tuple(sorted(sample.labels.items())))
-                if collected.setdefault(key, sample) is not sample:
-                    problem = f"two samples of one series, such as {sample.name}"
+        problem = given.problem
     except SourceAbsent as absent:
         up, problem = 0.0, label_text(str(absent))
     except Exception as failure:
         log.debug("collector %s failed", collector.name, exc_info=True)
         up, problem = 0.0, label_text(f"{type(failure).__name__}: {failure}")
-    yield from collected.values()
+    yield from given.samples.values()
+    yield from given.events
     yield Sample("forewarn_collector_up", labels, up)
     yield Sample("forewarn_collector_duration_seconds", labels, clock.monotonic() - started)
     if problem:
@@ -136,13 +174,16 @@ def _ask(collector: Collector, clock: Clock, samples_max: int) -> Iterator[Sampl
 
 
 def once(settings: AgentSettings, clock: Clock | None = None) -> str:
-    """One round as exposition text, as `forewarn agent --once` prints it."""
-    clock = clock or RealClock()
-    return exposition.write(collect_once(build_collectors(settings, clock), clock, settings.samples_max))
+    """One round as exposition text, as `forewarn agent --once` prints it. Changes are not noticed: nobody is told."""
+    clock, settings = clock or RealClock(), replace(settings, folder=None)
+    return exposition.write(collect_once(build_collectors(settings, clock), clock, settings).samples)
 
 
 class Agent:
-    """Collects round after round and hands each to `sink`; logs where a collector's trouble begins or ends."""
+    """Collects round after round and hands each to `sink`; logs where a collector's trouble begins or ends.
+
+    `round` may be called from another thread, for whoever scrapes: rounds never overlap.
+    """
 
     def __init__(self, collectors: Sequence[Collector], sink: Sink, clock: Clock, settings: AgentSettings) -> None:
         self._collectors = collectors
@@ -150,14 +191,20 @@ class Agent:
         self._clock = clock
         self._settings = settings
         self._problems: dict[str, str] = {}
+        self._collecting = threading.Lock()
+
+    def round(self) -> Round:
+        """One round, once another that goes on has ended."""
+        with self._collecting:
+            return collect_once(self._collectors, self._clock, self._settings)
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Until `stop` says so: rounds at a fixed beat; a round that takes longer than the interval delays the next."""
         due = self._clock.monotonic()
         while not stop():
-            samples = collect_once(self._collectors, self._clock, self._settings.samples_max)
-            self._tell_problems(samples)
-            self._sink(samples)
+            found = self.round()
+            self._tell_problems(found.samples)
+            self._sink(found)
             now = self._clock.monotonic()
             due = max(due + self._settings.interval_s, now)
             self._clock.sleep(due - now)

@@ -1,12 +1,26 @@
 """What a collector is. One collector is one file and one line in the table of `collect/agent.py`."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from forewarn.domain.events import ChangeEvent, FailureEvent
 from forewarn.domain.telemetry import Sample
 
-Collected = Sample | ChangeEvent | FailureEvent
+Event = ChangeEvent | FailureEvent
+Collected = Sample | Event
+
+
+@dataclass(frozen=True)
+class Round:
+    """What all collectors gave in one round, each sample with its time."""
+
+    samples: tuple[Sample, ...]
+    events: tuple[Event, ...] = ()
+
+    def named(self, host: str) -> "Round":
+        """The same round with `host` in the events that leave it open."""
+        return Round(self.samples, tuple(event if event.host else replace(event, host=host) for event in self.events))
 
 
 class Collector(Protocol):
@@ -19,5 +33,8 @@ class Collector(Protocol):
     name: str
 
     def collect(self) -> Iterable[Collected]:
-        """Read every source once. Times are left to the agent (`Sample.time` is None) unless the source has its own."""
+        """Read every source once.
+
+        Times are left to the agent (`Sample.time` is None) unless the source has its own; so is an event's host ("").
+        """
         ...

@@ -7,6 +7,7 @@ remembered per host, so that a scrape of thousands of series is a matter of dict
 
 import math
 import re
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -133,6 +134,8 @@ class Mapper:
     >>> batch.samples.to_pylist()[0]["component"], batch.samples.to_pylist()[0]["metric"]
     ('network:host03/eth0', 'nic_up')
 
+    Safe to use from several threads: one host's samples are mapped at a time.
+
     `unmapped` counts, per name, the samples that no metric meant: ignoring most of a scrape is normal, ignoring all
     of it is not.
     """
@@ -146,10 +149,14 @@ class Mapper:
             self._identities.setdefault(identity.name, []).append((rank, identity))
         self._hosts: dict[str, _Host] = {}
         self.unmapped: Counter[str] = Counter()
+        self._mapping = threading.Lock()
 
     def map(self, host: str, samples: Iterable[Sample], time: datetime) -> Batch:
         """The batch of one host's samples; those without a time of their own get `time`."""
-        samples = tuple(samples)
+        with self._mapping:
+            return self._map(host, tuple(samples), time)
+
+    def _map(self, host: str, samples: Sequence[Sample], time: datetime) -> Batch:
         known = self._hosts.setdefault(host, _Host())
         for sample in samples:
             if sample.name in self._identities:

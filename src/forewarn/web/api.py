@@ -307,6 +307,7 @@ def metrics(here: Here) -> PlainTextResponse:
         "streams_refused_total": here.broadcaster.refused,
     }
     text = exposition(here.fleet_or_none(), here.clock.now(), here.version, streams, here.extra())
+    text += here.ingest.exposition() if here.ingest else ""
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -23,11 +23,13 @@ from forewarn.state.database import Database
 from forewarn.state.requests import Requests
 from forewarn.store.base import TelemetryStore
 from forewarn.web import api, pages, people, sign_in
+from forewarn.web import ingest as ingest_routes
 from forewarn.web.auth import Gate, Unauthenticated
 from forewarn.web.context import Context
 from forewarn.web.deeds import record_refusal
 from forewarn.web.guard import Guard, error_body
 from forewarn.web.inbox import Inbox
+from forewarn.web.intake import Ingest, Record, Take
 from forewarn.web.latest import Latest
 from forewarn.web.live import Broadcaster
 from forewarn.web.settings import WebSettings
@@ -37,7 +39,14 @@ _STATUS_BY_CODE = {
     "unauthenticated": 401,
     "forbidden": 403,
     "forbidden_origin": 403,
+    "foreign_host": 403,
     "too_many_attempts": 429,
+    "too_many_samples": 429,
+    "malformed": 400,
+    "out_of_bounds": 400,
+    "too_slow": 408,
+    "length_required": 411,
+    "too_large": 413,
     "credential": 422,
     "unsupported_media_type": 415,
     "invalid_request": 422,
@@ -56,15 +65,19 @@ def create_app(
     *,
     credentials: Credentials | None = None,
     audit: Audit | None = None,
+    take: Take | None = None,
+    record: Record | None = None,
 ) -> FastAPI:
     """Build the application. `read` is called often and from several threads; it returns the newest snapshot.
 
     Without `credentials` and `audit` it makes its own over `database`, with the settings' defaults and no file.
     `extra` adds to /metrics what other parts count about themselves.
+    `take` and `record` keep what agents send; without both, nothing of theirs is taken.
     """
     latest = Latest(read)
     broadcaster = Broadcaster(latest, settings)
     inbox = Inbox(Requests(database), settings.reason_chars_max) if database is not None else None
+    ingest = Ingest(settings.ingest, take, record, clock) if take and record else None
     release = version("forewarn")
     app = FastAPI(
         title="Forewarn",
@@ -75,11 +88,11 @@ def create_app(
         openapi_url=None,  # the schema names every address: it is one of the pages, for whoever may look
         lifespan=_while_serving(broadcaster),
     )
-    app.state.context = Context(settings, latest, broadcaster, clock, release, store, inbox, extra)
+    app.state.context = Context(settings, latest, broadcaster, clock, release, store, inbox, extra, ingest)
     if database is not None:
         credentials, audit = credentials or Credentials(database), audit or Audit(database)
     app.state.gate, app.state.audit = Gate(settings, credentials, clock), audit
-    for router in (api.router, people.router, pages.router, sign_in.router):
+    for router in (ingest_routes.router, api.router, people.router, pages.router, sign_in.router):
         app.include_router(router)
     _mount_files(app)
     _answer_errors(app)

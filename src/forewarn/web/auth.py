@@ -21,7 +21,7 @@ from forewarn.web.attempts import Attempts, TooManyAttempts
 from forewarn.web.guard import Forbidden, from_our_origin, only_from_our_pages
 from forewarn.web.settings import WebSettings
 
-COOKIE = "forewarn_session"
+COOKIE = "fw_session"
 CSRF_HEADER = "x-csrf-token"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 

@@ -11,6 +11,7 @@ from forewarn.errors import PermanentError, TemporaryError
 from forewarn.store.base import TelemetryStore
 from forewarn.web.fleet import Fleet
 from forewarn.web.inbox import Inbox, NoInbox
+from forewarn.web.intake import Ingest
 from forewarn.web.latest import Latest
 from forewarn.web.live import Broadcaster
 from forewarn.web.settings import WebSettings
@@ -40,6 +41,7 @@ class Context:
     store: TelemetryStore | None = None
     requests: Inbox | None = None
     extra: Callable[[], Mapping[str, float]] = dict  # what other parts count about themselves, for /metrics
+    ingest: Ingest | None = None
 
     def fleet_or_none(self) -> Fleet | None:
         """The newest snapshot, if there is one. Raises StateError for a file that is no snapshot."""

@@ -101,6 +101,11 @@ def _by(label: str, counts: Counter[str]) -> list[_Value]:
     return [({label: name}, float(number)) for name, number in sorted(counts.items())]
 
 
+def counter(name: str, values: Iterable[_Value]) -> list[str]:
+    """The lines of one of our own metrics."""
+    return _family(name, values)
+
+
 def _family(name: str, values: Iterable[_Value]) -> list[str]:
     own = OWN_BY_NAME[name]
     return [f"# HELP {name} {own.help}", f"# TYPE {name} {own.type}", *(_line(name, *value) for value in values)]

@@ -16,6 +16,8 @@ _CSP = (
     "default-src 'self'; style-src 'self'{styles}; img-src 'self' data:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+# Posts to these bear telemetry: whoever reads them has limits of its own. See `web/ingest.py`.
+_OWN_LIMITS = ("/api/v1/write", "/api/v1/events")
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -72,14 +74,14 @@ class Guard:
                 _add_headers(MutableHeaders(scope=message), charts=charts)
             await send(message)
 
-        refused = self._refusal(scope["method"], Headers(scope=scope))
+        refused = self._refusal(scope["method"], scope["path"], Headers(scope=scope))
         await (refused or self._app)(scope, receive, with_headers)
 
-    def _refusal(self, method: str, headers: Headers) -> JSONResponse | None:
+    def _refusal(self, method: str, path: str, headers: Headers) -> JSONResponse | None:
         name = host_name(headers.get("host", ""))
         if name not in self._settings.allowed_hosts:
             return JSONResponse(error_body("host_not_allowed", f"this server is not called {name!r}"), 400)
-        if method in ("GET", "HEAD", "OPTIONS"):
+        if method in ("GET", "HEAD", "OPTIONS") or path in _OWN_LIMITS:
             return None
         length = headers.get("content-length", "")
         if not length.isdecimal():

@@ -1,7 +1,43 @@
 """The settings of the dashboard and the API, each with its unit and its reason."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+
+@dataclass(frozen=True)
+class IngestSettings:
+    """What agents and collecting Prometheis may send."""
+
+    body_bytes_max: int = 4 << 20
+    """Size of one body as it is sent, bytes."""
+    unpacked_bytes_max: int = 32 << 20
+    """Size of one body once it is decompressed, bytes; the announced size is looked at first."""
+    samples_max: int = 50_000
+    """Samples, and series, in one body; an agent sends 10,000, a Prometheus some thousands."""
+    labels_max: int = 64
+    """Labels of one series."""
+    label_bytes_max: int = 2048
+    """Size of the name or the value of a label, bytes."""
+    events_max: int = 1000
+    """Events in one body."""
+    event_chars_max: int = 2000
+    """Length of each text of an event."""
+    body_s: float = 30.0
+    """Seconds in which a body must have come, so that nobody holds a place by dawdling."""
+    at_once_max: int = 8
+    """Bodies that are read and stored at once; one more is refused with 503 and sent again. It bounds memory."""
+    bodies_per_minute: float = 600.0
+    """Bodies that one sender may send in a minute. A Prometheus that collects for many hosts sends the most."""
+    samples_per_minute: float = 3_000_000.0
+    """Samples, and events, that one sender may send in a minute: some 150 large hosts every fifteen seconds."""
+    senders_max: int = 100_000
+    """Senders whose rate is known at once."""
+    skew_s: float = 300.0
+    """Seconds that a time may lie ahead of the server's clock; more means that a clock is wrong."""
+    sample_hours_max: float = 160.0
+    """Age of the oldest sample that is taken, hours: within the days for which the store keeps single samples."""
+    event_days_max: float = 400.0
+    """Age of the oldest event that is taken, days: a host may have booted long before its agent was first started."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +97,9 @@ class WebSettings:
     """Size of the body that a request may have."""
     stop_s: float = 1.0
     """Seconds that open connections get to end when the server stops."""
+
+    ingest: IngestSettings = field(default_factory=IngestSettings)
+    """What agents and collecting Prometheis may send."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

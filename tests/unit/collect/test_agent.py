@@ -3,7 +3,8 @@
 import logging
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from forewarn.clock import SimulatedClock
 from forewarn.collect import agent as module
 from forewarn.collect.agent import TABLE, Agent, AgentSettings, build_collectors, collect_once, once
-from forewarn.collect.base import Collected, Collector
+from forewarn.collect.base import Collected, Collector, Round
 from forewarn.collect.disk import DiskSettings
 from forewarn.collect.network import NetworkSettings
 from forewarn.collect.smart import SmartSettings
@@ -55,7 +56,7 @@ def gauge(name: str, value: float = 1.0, **labels: str) -> Sample:
 
 def test_a_collector_that_fails_costs_only_what_it_had_not_yet_given(clock: SimulatedClock) -> None:
     broken = Given("broken", gauge("before"), then=ZeroDivisionError("division\nby zero"))
-    samples = collect_once([broken, Given("sound", gauge("after"))], clock)
+    samples = collect_once([broken, Given("sound", gauge("after"))], clock).samples
     assert find(samples, "before") == find(samples, "after") == {"": 1}
     assert find(samples, "forewarn_collector_up") == {"collector=broken": 0, "collector=sound": 1}
     assert find(samples, "forewarn_collector_problem") == {
@@ -64,7 +65,7 @@ def test_a_collector_that_fails_costs_only_what_it_had_not_yet_given(clock: Simu
 
 
 def test_an_absent_source_is_told_with_its_cause_and_without_zeros(clock: SimulatedClock) -> None:
-    samples = collect_once([Given("memory", then=SourceAbsent("no EDAC here"))], clock)
+    samples = collect_once([Given("memory", then=SourceAbsent("no EDAC here"))], clock).samples
     assert find(samples, "forewarn_collector_up") == {"collector=memory": 0}
     assert find(samples, "forewarn_collector_problem") == {"collector=memory why=no EDAC here": 1}
     assert not any(sample.name.startswith("node_") for sample in samples)
@@ -73,14 +74,16 @@ def test_an_absent_source_is_told_with_its_cause_and_without_zeros(clock: Simula
 def test_samples_bear_the_time_of_the_round_unless_they_have_their_own(clock: SimulatedClock) -> None:
     own = datetime(2025, 1, 1, tzinfo=UTC)
     slow = Given("slow", gauge("x"), Sample("y", {}, 1.0, own), clock=clock)
-    samples = collect_once([slow], clock)
+    samples = collect_once([slow], clock).samples
     assert {sample.name: sample.time for sample in samples if sample.name in ("x", "y")} == {"x": START, "y": own}
     assert all(sample.time is not None for sample in samples)
     assert find(samples, "forewarn_collector_duration_seconds") == {"collector=slow": 2}
 
 
 def test_a_series_that_comes_twice_is_told_once_and_named(clock: SimulatedClock) -> None:
-    samples = collect_once([Given("twice", gauge("x", 1.0, a="1", b="2"), gauge("x", 2.0, b="2", a="1"))], clock)
+    samples = collect_once(
+        [Given("twice", gauge("x", 1.0, a="1", b="2"), gauge("x", 2.0, b="2", a="1"))], clock
+    ).samples
     assert find(samples, "x") == {"a=1 b=2": 1}
     assert find(samples, "forewarn_collector_problem") == {
         "collector=twice why=two samples of one series, such as x": 1
@@ -89,19 +92,28 @@ def test_a_series_that_comes_twice_is_told_once_and_named(clock: SimulatedClock)
 
 def test_a_collector_without_end_is_cut_off_at_the_limit(clock: SimulatedClock) -> None:
     many = Given("many", *(gauge("x", 1.0, n=str(number)) for number in range(10)))
-    samples = collect_once([many], clock, samples_max=3)
+    samples = collect_once([many], clock, AgentSettings(samples_max=3)).samples
     assert len(find(samples, "x")) == 3
     assert find(samples, "forewarn_collector_problem") == {"collector=many why=more than 3 samples": 1}
 
 
 def test_events_are_no_samples(clock: SimulatedClock) -> None:
-    event = ChangeEvent(START, "host", ChangeKind.BOOT)
-    samples = collect_once([Given("changes", event)], clock)
-    assert {sample.name.split("_")[0] for sample in samples} == {"forewarn", "process"}
+    event = ChangeEvent(START, "", ChangeKind.BOOT)
+    found = collect_once([Given("changes", event)], clock)
+    assert {sample.name.split("_")[0] for sample in found.samples} == {"forewarn", "process"}
+    assert found.events == (event,)
+    assert found.named("host03").events == (replace(event, host="host03"),)
+
+
+def test_events_without_end_are_cut_off_at_the_limit(clock: SimulatedClock) -> None:
+    many = Given("many", *(ChangeEvent(START, "", ChangeKind.BOOT),) * 5)
+    found = collect_once([many], clock, AgentSettings(events_max=3))
+    assert len(found.events) == 3
+    assert find(found.samples, "forewarn_collector_problem") == {"collector=many why=more than 3 events": 1}
 
 
 def test_the_agent_tells_what_it_costs_itself(clock: SimulatedClock) -> None:
-    samples = collect_once([], clock)
+    samples = collect_once([], clock).samples
     assert find(samples, "process_resident_memory_bytes")[""] > 2**20
     assert find(samples, "process_cpu_seconds_total")[""] > 0
     (build,) = find(samples, "forewarn_build_info")
@@ -111,8 +123,8 @@ def test_the_agent_tells_what_it_costs_itself(clock: SimulatedClock) -> None:
 def test_rounds_keep_their_beat_until_told_to_stop(clock: SimulatedClock) -> None:
     times: list[datetime] = []
 
-    def sink(samples: Sequence[Sample]) -> None:
-        times.extend(sample.time for sample in samples if sample.name == "x" and sample.time)
+    def sink(found: Round) -> None:
+        times.extend(sample.time for sample in found.samples if sample.name == "x" and sample.time)
 
     slow = Given("slow", gauge("x"), clock=clock)
     Agent([slow], sink, clock, AgentSettings(interval_s=15)).run(lambda: len(times) == 3)
@@ -122,8 +134,8 @@ def test_rounds_keep_their_beat_until_told_to_stop(clock: SimulatedClock) -> Non
 def test_a_round_longer_than_the_interval_delays_the_next_and_does_not_pile_up(clock: SimulatedClock) -> None:
     times: list[datetime] = []
 
-    def sink(samples: Iterable[Sample]) -> None:
-        times.extend(sample.time for sample in samples if sample.name == "x" and sample.time)
+    def sink(found: Round) -> None:
+        times.extend(sample.time for sample in found.samples if sample.name == "x" and sample.time)
 
     slow = Given("slow", gauge("x"), clock=clock)
     Agent([slow], sink, clock, AgentSettings(interval_s=1)).run(lambda: len(times) == 3)
@@ -135,7 +147,7 @@ def test_trouble_is_logged_when_it_begins_and_ends_and_not_in_between(
 ) -> None:
     collector, rounds = Given("memory", then=SourceAbsent("no EDAC here")), 0
 
-    def sink(_: Sequence[Sample]) -> None:
+    def sink(_: Round) -> None:
         nonlocal rounds
         rounds += 1
         if rounds == 2:
@@ -215,7 +227,7 @@ def test_names_and_labels_are_those_of_node_exporter(machines: Path, recorded_fi
         for collector in build_collectors(AgentSettings(root=machines / machine))
         if collector.name != "smart"
     ]
-    samples = [s for collector in collectors for s in collect_once([collector], SimulatedClock(START))]
+    samples = [s for collector in collectors for s in collect_once([collector], SimulatedClock(START)).samples]
     known = [sample for sample in samples if sample.name in canonical]
     assert len({sample.name for sample in known}) > 100
     for sample in known:

@@ -37,7 +37,7 @@ def look(own: Path) -> Callable[..., Examination]:
     def examined(root: Path, status: str = ROOT_STATUS, tree: Tree | None = None) -> Examination:
         settings = AgentSettings(root=root, smart=SmartSettings(command="smartctl-of-nobody"))
         clock = SimulatedClock(datetime(2026, 1, 1, tzinfo=UTC))
-        samples = tuple(collect_once(build_collectors(settings, clock), clock))
+        samples = collect_once(build_collectors(settings, clock), clock).samples
         write(own, "proc/self/status", status)
         return Examination(settings, tree or Tree(root), Tree(own), samples, in_time=True)
 

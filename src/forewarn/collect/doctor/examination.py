@@ -110,8 +110,8 @@ COLLECTOR_UP = "forewarn_collector_up"
 
 def examine(settings: AgentSettings, clock: Clock) -> Examination:
     """Look at this host once, as its agent would. Raises ConfigurationError for an unknown collector."""
-    samples = collect_once(build_collectors(settings, clock), clock, settings.samples_max)
-    return Examination(settings, Tree(settings.root), Tree(Path("/")), tuple(samples), kernel_in_time())
+    samples = collect_once(build_collectors(settings, clock), clock, settings).samples
+    return Examination(settings, Tree(settings.root), Tree(Path("/")), samples, kernel_in_time())
 
 
 class _Timex(ctypes.Structure):
