@@ -241,6 +241,7 @@ def test_the_command_tells_findings_as_json_and_ends_with_their_worst(tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_wrong_configuration_is_an_error_and_the_host_is_looked_at_all_the_same(tmp_path: Path) -> None:
     path = tmp_path / "forewarn.toml"
     path.write_text("[agent]\nintervall_s = 3\n")
@@ -253,6 +254,7 @@ def test_a_wrong_configuration_is_an_error_and_the_host_is_looked_at_all_the_sam
     assert (ran.returncode, "unknown collector 'cpus'" in ran.stdout) == (2, True)
 
 
+@pytest.mark.slow
 def test_the_file_of_an_agent_leaves_the_controller_out(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text("[listen]\nport = 9000\n")
@@ -261,6 +263,7 @@ def test_the_file_of_an_agent_leaves_the_controller_out(tmp_path: Path) -> None:
     assert "no controller is set up here" in ran.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can run it as nobody")
 def test_nobody_is_told_what_is_missing() -> None:
     nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all")
