@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from dataclasses import replace
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -215,12 +215,83 @@ def test_a_second_plan_made_while_the_first_is_under_way_still_promises_no_host_
         assert not group or Counter(each.anti_affinity for each in load[move.target])[group] == 1
 
 
+@st.composite
+def crowded(draw: st.DrawFn) -> Situation:
+    """A risky host full of idle VMs, two or three small ones to take them, some VMs on their way there already."""
+    names = ["h0", *(f"h{n}" for n in range(1, draw(st.integers(3, 4))))]
+    risks: dict[str, float | None] = {name: draw(st.sampled_from([1e-6, 1e-6, 1e-6, 0.3])) for name in names}
+    sizes = st.tuples(st.sampled_from([4, 8]), st.sampled_from([8, 32]), st.sampled_from(["", "", "db"]))
+    drawn = [draw(sizes) for _ in range(draw(st.integers(2, 9)))]
+    movers = [
+        vm(f"v{n}", "h0", Criticality.HIGH, vcpus=vcpus, gib=gib, apart=apart)
+        for n, (vcpus, gib, apart) in enumerate(drawn)
+    ]
+    going = movers[: draw(st.integers(0, 2))]
+    return situation(
+        [host("h0", cpus=128.0, gib=512), *(host(name, cpus=16.0, gib=64) for name in names[1:])],
+        movers,
+        risks={**risks, "h0": 0.9},
+        workloads=[Workload(each.id, 0.1, 1e6, each.memory_bytes // 16) for each in movers],
+        ladder=[LadderStep("cpu:h0/cpu", Rung.MOVE, NOW)],
+        in_flight=[outcome(each.id, "h0", draw(st.sampled_from(names[1:])), MoveState.RUNNING) for each in going],
+    )
+
+
 @few
-@given(situations())
+@given(crowded())
+def test_a_crowd_that_must_leave_goes_only_where_there_is_room_and_health(seen: Situation) -> None:
+    """Ceilings above 1 and a hold of two cycles leave the promises and the risk itself as the only limits."""
+    policy = replace(POLICY, utilization_ceiling_high=3.0, hold_up_cycles=2)
+    risky, moves = exceeding(seen), [(move.vm, move.target) for move in decide(seen, policy).moves]
+    load = carried(seen, moves)
+    for name, target in moves:
+        there, group = seen.cluster.host_by_name[target], seen.cluster.vm_by_id[name].anti_affinity
+        assert sum(each.memory_bytes for each in load[target]) <= there.memory_bytes
+        assert sum(each.vcpus for each in load[target]) <= there.cpus
+        assert not group or Counter(each.anti_affinity for each in load[target])[group] == 1
+        assert target not in risky
+
+
+FLAWS: dict[str, dict[str, Any]] = {
+    "cordoned": {"cordoned": True},
+    "deaf": {"can_receive": False},
+    "down": {"state": HostState.DOWN},
+    "maintained": {"state": HostState.MAINTENANCE},
+    "unheard of": {"state": HostState.UNKNOWN},
+    "unknown": {},
+    "silent": {},
+}
+
+
+@few
+@given(st.lists(st.sampled_from(["", *FLAWS]), min_size=1, max_size=4), st.integers(1, 3))
+def test_a_high_vm_goes_to_a_host_without_a_flaw_or_stays(flaws: list[str], count: int) -> None:
+    """All hosts have room, and those with a flaw come first by name and by headroom."""
+    targets = {f"h{n}": flaw for n, flaw in enumerate(sorted(flaws, reverse=True))}
+    made = [
+        replace(host(name, gib=256 if flaw else 128, cpus=64.0 if flaw else 32.0), **FLAWS.get(flaw, {}))
+        for name, flaw in targets.items()
+    ]
+    risks: dict[str, float | None] = {name: None for name, flaw in targets.items() if flaw == "unknown"}
+    movers = [vm(f"v{n}", "z", Criticality.HIGH) for n in range(count)]
+    seen = situation([*made, host("z")], movers, risks={**risks, "z": 0.9})
+    heard = tuple(each for each in seen.forecasts if targets.get(each.host) != "silent")
+    moves = decide(replace(seen, forecasts=heard)).moves
+    assert {targets[move.target] for move in moves} <= {""}
+    assert len(moves) == (count if "" in flaws else 0)
+
+
+@few
+@given(st.one_of(situations(), crowded()))
 def test_each_move_and_each_verdict_says_why(seen: Situation) -> None:
     made = decide(seen)
     for move in made.moves:
-        words = (move.vm_name, move.source, move.target, part_name(move.component), f"threshold {move.threshold:.3g}")
+        words = (
+            f"VM {move.vm_name} ",
+            f"from {move.source} to {move.target}",
+            part_name(move.component),
+            f"threshold {move.threshold:.3g}",
+        )
         assert all(word in move.reason for word in words)
         assert move.vm_name == seen.cluster.vm_by_id[move.vm].name
     for verdict in made.verdicts:
