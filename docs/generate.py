@@ -6,7 +6,7 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import typer
 
@@ -50,7 +50,13 @@ def settings_page() -> str:
         hints = get_type_hints(tree)
         for field in dataclasses.fields(tree):
             sections.setdefault(field.name, hints[field.name])
+    listed = {name: kind for name, kind in sections.items() if not dataclasses.is_dataclass(kind)}
     parts = ["# Settings", ABOUT_SETTINGS]
+    for name, kind in listed.items():
+        about = next(each.text for each in config.settings(UpSettings) if each.path == name)
+        (entry, *_) = get_args(kind)
+        parts += [f"## `[[{name}]]`", about, config.reference(entry, f"{name}.").rstrip()]
+        del sections[name]
     for name, section in sections.items():
         about = " ".join((section.__doc__ or "").split("\n\n")[0].split())
         parts += [f"## `[{name}]`", about, config.reference(section, f"{name}.").rstrip()]
