@@ -168,6 +168,15 @@ def test_any_page_of_tokens_and_audit_can_be_asked_for(closed: House, offset: in
     assert [answer.status_code for answer in answers] == [200, 200]
 
 
+def test_who_has_lost_the_right_to_look_does_not_go_on_looking(tmp_path: Path) -> None:
+    settings = replace(CLOSED, stream_s=0.2, keep_alive_s=0.05)
+    with house(tmp_path, settings) as running, running.as_role(Role.VIEWER) as client:
+        with client.stream("GET", "/api/v1/events") as stream:
+            running.credentials.revoke(running.credentials.tokens()[0][-1].id)
+            assert b"still here" in b"".join(stream.iter_raw())  # it ends by itself
+        assert refused(client.get("/api/v1/events")) == (401, "unauthenticated")
+
+
 # --- nearness -----------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ Lists are cut into pages by `limit` and `offset`. Every error is `{"error": {"co
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import inf
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -16,7 +17,7 @@ from forewarn.domain.people import Principal, Role
 from forewarn.domain.plan import MoveState, Outcome, Plan
 from forewarn.domain.risk import FailureForecast
 from forewarn.domain.situation import LogLine, Severity, Snapshot
-from forewarn.web.auth import needs
+from forewarn.web.auth import Way, asker_of, needs
 from forewarn.web.context import Context, NoSnapshot, NotFound, context_of
 from forewarn.web.deeds import record
 from forewarn.web.exposition import exposition
@@ -278,7 +279,9 @@ async def events(
     """Changes as server-sent events. `since` (or Last-Event-ID) is the version that the client shows."""
     here = context_of(request)
     client = await here.broadcaster.welcome(last_event_id or since)
-    return EventStream(here.broadcaster, client, here.settings.keep_alive_s)
+    asker = asker_of(request)
+    most_s = here.settings.stream_s if asker is not None and asker.way is not Way.NEARNESS else inf
+    return EventStream(here.broadcaster, client, here.settings.keep_alive_s, most_s)
 
 
 @router.get("/health", responses={503: {"model": Health}})

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from math import inf
 
 import anyio
 from anyio.to_thread import run_sync
@@ -157,16 +158,20 @@ class Broadcaster:
 
 
 class EventStream(Response):
-    """The answer that stays open: writes what its client's queue holds until the client goes, or is dropped."""
+    """The answer that stays open: writes what its client's queue holds until the client goes or is dropped.
+
+    After `most_s` seconds it ends in any case.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, broadcaster: Broadcaster, client: Client, keep_alive_s: float) -> None:
+    def __init__(self, broadcaster: Broadcaster, client: Client, keep_alive_s: float, most_s: float = inf) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._broadcaster = broadcaster
         self._client = client
         self._keep_alive_s = keep_alive_s
+        self._most_s = most_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the protocol's shape
         try:
@@ -184,7 +189,8 @@ class EventStream(Response):
 
     async def _write(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        while chunk := await self._client.next(self._keep_alive_s):
+        end = anyio.current_time() + self._most_s
+        while (chunk := await self._client.next(self._keep_alive_s)) and anyio.current_time() < end:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

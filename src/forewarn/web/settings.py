@@ -75,6 +75,9 @@ class WebSettings:
     """Cycles whose changes are kept for clients that come back; whoever was away longer loads the page anew."""
     keep_alive_s: float = 15.0
     """Seconds after which a silent stream sends a comment, so that proxies keep it open."""
+    stream_s: float = 900.0
+    """Seconds after which the stream of somebody who signed in ends and is asked for anew, so that whoever has lost the
+    right to look sees nothing for longer."""
     hosts_shown_max: int = 1000
     """Hosts on the fleet page, the riskiest first; browsers stay quick up to here."""
     attention_max: int = 10
