@@ -213,7 +213,11 @@ def serving(
     settings = settings or WebSettings(port=0, refresh_s=0.05)
     clock = clock or SimulatedClock(NOW + timedelta(seconds=4))
     database = Database(f"sqlite:///{folder / 'state.sqlite'}", clock) if folder else None
-    server = serve(create_app(settings, read, store, database, clock), settings)
+    taken: list[object] = []
+    app = create_app(
+        settings, read, store, database, clock, take=lambda *told: taken.append(told), record=taken.append
+    )
+    server = serve(app, settings)
     try:
         yield server
     finally:

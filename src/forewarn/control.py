@@ -34,8 +34,10 @@ from forewarn.ledger import Ledger
 from forewarn.predict.base import Forecaster
 from forewarn.predict.fresh import fresh, last_heard
 from forewarn.state.events import FailureEvents
+from forewarn.state.decisions import DecisionLog
 from forewarn.state.ladder import Ladder
 from forewarn.state.log import LogLines
+from forewarn.state.requests import RequestKind
 from forewarn.state.snapshot import SnapshotFile, write_whole
 from forewarn.store.base import TelemetryStore
 
@@ -82,6 +84,7 @@ class Memory:
     ledger: Ledger
     log: LogLines
     snapshot: SnapshotFile
+    decisions: DecisionLog
     decision: Path  # where each cycle leaves the whole input of its decision
 
 
@@ -130,7 +133,7 @@ class Control:
         if not leader:
             marks = self._mark(decision, plan)
             outcomes = obeyed + self._act(plan, cluster)
-            self._remember(decision, ladder, self._lines(decision, plan, ladder, marks, outcomes))
+            self._remember(decision, plan, ladder, self._lines(decision, plan, ladder, marks, outcomes))
         snapshot = self._leave_snapshot(decision, plan, ladder, leader)
         if not leader:
             self._tell_others(snapshot)
@@ -176,7 +179,12 @@ class Control:
         lines = memory.orders.carry_out(requests, memory.ledger.evidence(), cluster, now)
         expired = memory.orders.grants.drop_expired(now)
         memory.log.append((*lines, *(narrate.expired_line(grant, now) for grant in expired)))
-        return self._followed + (self._hands.executor.obey(requests) if self._hands else ())
+        if self._hands is None:
+            return self._followed
+        if any(request.kind is RequestKind.RELEASE for request in requests):
+            lifted = self._hands.cordons.release("everything that Forewarn had set is released")
+            memory.log.append(LogLine(now, Severity.NOTICE, text, host) for host, text in lifted)
+        return self._followed + self._hands.executor.obey(requests)
 
     def _mark(self, decision: Decision, plan: Plan) -> tuple[LogLine, ...]:
         """Cordon the hosts that the plan names, and no others; while everything is stopped, leave them as they are."""
@@ -236,7 +244,9 @@ class Control:
         lines += (narrate.outcome_line(o) for o in outcomes if states.get(o.move.id) != o.state)
         return lines
 
-    def _remember(self, decision: Decision, ladder: Sequence[LadderStep], lines: Sequence[LogLine]) -> None:
+    def _remember(
+        self, decision: Decision, plan: Plan, ladder: Sequence[LadderStep], lines: Sequence[LogLine]
+    ) -> None:
         memory, situation, policy = self._memory, decision.situation, self._rules.policy
         memory.failures.record(failures(self._last, situation))
         memory.ladder.save(ladder)
@@ -247,7 +257,9 @@ class Control:
             events = memory.failures.between(since, decision.now + timedelta(seconds=1))
             memory.ledger.judge(events, situation.forecasts, decision.now)
         memory.log.append(lines)
-        write_whole(memory.decision, decision.to_json())
+        written = decision.to_json()
+        write_whole(memory.decision, written)
+        memory.decisions.append(decision.now, written, plan, situation)
         self._last = situation.cluster
         self._cycles += 1
 

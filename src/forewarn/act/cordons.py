@@ -101,9 +101,9 @@ class Cordons:
         """How many hosts are cordoned, of how many that may be."""
         return (Budget("cordons", len(self.held()), self._settings.limit(len(cluster.hosts)), self.held_back),)
 
-    def release(self, why: str) -> tuple[str, ...]:
-        """Lift every cordon of Forewarn; returns a sentence for each. Raises what the placement service raises."""
-        return tuple(self._lift(cordon.host, why, raising=True) for cordon in self.held())
+    def release(self, why: str) -> tuple[Told, ...]:
+        """Lift every cordon of Forewarn; returns each host and a sentence. Raises what the placement service raises."""
+        return tuple((cordon.host, self._lift(cordon.host, why, raising=True)) for cordon in self.held())
 
     def _set(self, cordon: Cordon) -> str:
         now, until = self._now(), self._now() + timedelta(seconds=self._settings.lease_s)

@@ -42,6 +42,7 @@ from forewarn.state.breaker import BreakerState
 from forewarn.state.changes import ChangeEvents, ChangeSettings
 from forewarn.state.credentials import Credentials, CredentialSettings
 from forewarn.state.database import Database, DatabaseSettings
+from forewarn.state.decisions import DecisionLog, DecisionLogSettings
 from forewarn.state.events import FailureEvents
 from forewarn.state.grants import Grants
 from forewarn.state.ladder import Ladder
@@ -70,6 +71,7 @@ class StateSettings:
     lease: LeaseSettings = field(default_factory=LeaseSettings)
     requests: RequestSettings = field(default_factory=RequestSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    decisions: DecisionLogSettings = field(default_factory=DecisionLogSettings)
     credentials: CredentialSettings = field(default_factory=CredentialSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
     changes: ChangeSettings = field(default_factory=ChangeSettings)
@@ -171,6 +173,7 @@ class Site:
             ledger=Ledger(self.database, settings.ledger),
             log=LogLines(self.database, folder / "log.jsonl", settings.state.log),
             snapshot=SnapshotFile(folder / "snapshot.json"),
+            decisions=DecisionLog(folder / "decisions.jsonl", settings.state.decisions),
             decision=folder / DECISION_FILE,
         )
         self.alerter = build_alerter(self.database) if build_alerter else None

@@ -3,7 +3,6 @@
 Each cycle leaves its decision behind; `forewarn plan` reads it and prints what the live cycle does, and why not more.
 """
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -43,11 +42,6 @@ class Decision:
 
     def to_json(self) -> bytes:
         return _DECISION.dump_json(self)
-
-    @cached_property
-    def digest(self) -> str:
-        """A hash of the whole document, by which a log can name what a decision was made from."""
-        return hashlib.sha256(self.to_json()).hexdigest()[:16]
 
     @classmethod
     def from_json(cls, text: bytes, place: str) -> "Decision":

@@ -21,6 +21,7 @@ class RequestKind(StrEnum):
     ABORT_MOVE = "abort_move"  # args: move = its id
     APPROVE = "approve"  # args: vm, source = its host now
     MODE = "mode"  # args: mode, and optionally aggregate, kind, action, until, override = "yes"
+    RELEASE = "release"  # lift every cordon of Forewarn; comes with a pause
     CLEAR_BREAKER = "clear_breaker"
     OPEN_WINDOW = "open_window"  # args: kind, hosts, starts_at, ends_at
     CLOSE_WINDOW = "close_window"  # args: window = its number
