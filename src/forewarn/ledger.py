@@ -89,9 +89,9 @@ class Ledger:
                 broken.setdefault(event.component, []).append(event)
         with self._database.write() as connection:
             for row in connection.execute(select(LEDGER).where(LEDGER.c.state == LabelState.OPEN)).all():
-                events = (e for e in broken.get(row.component, ()) if row.made_at <= e.time <= row.due_at)
-                if (event := next(events, None)) is not None:
-                    _close(connection, row.id, LabelState.CONFIRMED, now, f"it failed: {event.text}")
+                within = [e for e in broken.get(row.component, ()) if row.made_at <= e.time <= row.due_at]
+                if within:
+                    _close(connection, row.id, LabelState.CONFIRMED, now, f"it failed: {within[0].text}")
                 elif now > row.due_at:
                     _close(connection, row.id, *_at_due(row.component, alive, present, now))
 
