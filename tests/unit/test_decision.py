@@ -1,5 +1,8 @@
 """A decision survives being written down, and a damaged one is refused by its place."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from forewarn.decide.decision import Decision
@@ -39,3 +42,8 @@ def test_settings_that_make_no_sense_are_refused_with_their_sentence() -> None:
     text = DECISION.to_json().replace(b'"horizon_s":604800.0', b'"horizon_s":-1')
     with pytest.raises(RecordingError, match=r"settings.*horizon_s is -1; it lies above 0"):
         Decision.from_json(text, "decision.json")
+
+
+def test_equal_decisions_have_equal_digests_and_others_have_not() -> None:
+    assert DECISION.digest == Decision.from_json(DECISION.to_json(), "decision.json").digest
+    assert DECISION.digest != replace(DECISION, now=NOW + timedelta(seconds=1)).digest
