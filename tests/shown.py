@@ -214,9 +214,7 @@ def serving(
     clock = clock or SimulatedClock(NOW + timedelta(seconds=4))
     database = Database(f"sqlite:///{folder / 'state.sqlite'}", clock) if folder else None
     taken: list[object] = []
-    app = create_app(
-        settings, read, store, database, clock, take=lambda *told: taken.append(told), record=taken.append
-    )
+    app = create_app(settings, read, store, database, clock, take=lambda *told: taken.append(told), record=taken.append)
     server = serve(app, settings)
     try:
         yield server

@@ -33,8 +33,8 @@ from forewarn.features import frame
 from forewarn.ledger import Ledger
 from forewarn.predict.base import Forecaster
 from forewarn.predict.fresh import fresh, last_heard
-from forewarn.state.events import FailureEvents
 from forewarn.state.decisions import DecisionLog
+from forewarn.state.events import FailureEvents
 from forewarn.state.ladder import Ladder
 from forewarn.state.log import LogLines
 from forewarn.state.requests import RequestKind
@@ -244,9 +244,7 @@ class Control:
         lines += (narrate.outcome_line(o) for o in outcomes if states.get(o.move.id) != o.state)
         return lines
 
-    def _remember(
-        self, decision: Decision, plan: Plan, ladder: Sequence[LadderStep], lines: Sequence[LogLine]
-    ) -> None:
+    def _remember(self, decision: Decision, plan: Plan, ladder: Sequence[LadderStep], lines: Sequence[LogLine]) -> None:
         memory, situation, policy = self._memory, decision.situation, self._rules.policy
         memory.failures.record(failures(self._last, situation))
         memory.ladder.save(ladder)

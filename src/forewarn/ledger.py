@@ -83,12 +83,15 @@ class Ledger:
         """Confirm what failed, and close what is due. `failures` are those since the oldest open line was made."""
         alive = {forecast.component for forecast in forecasts if not forecast.unknown}
         present = {forecast.component for forecast in forecasts}
-        broken = {event.component: event for event in failures if event.component and _counts(event)}
+        broken: dict[str, list[FailureEvent]] = {}
+        for event in failures:
+            if event.component and event.state is not LabelState.REFUTED:
+                broken.setdefault(event.component, []).append(event)
         with self._database.write() as connection:
             for row in connection.execute(select(LEDGER).where(LEDGER.c.state == LabelState.OPEN)).all():
-                event = broken.get(row.component)
-                if event is not None and row.made_at <= event.time <= row.due_at:
-                    _close(connection, row.id, LabelState.CONFIRMED, now, f"it failed: {event.text}")
+                within = [e for e in broken.get(row.component, ()) if row.made_at <= e.time <= row.due_at]
+                if within:
+                    _close(connection, row.id, LabelState.CONFIRMED, now, f"it failed: {within[0].text}")
                 elif now > row.due_at:
                     _close(connection, row.id, *_at_due(row.component, alive, present, now))
 
@@ -147,10 +150,6 @@ def precision_low(confirmed: int, refuted: int, confidence: float = 0.95) -> flo
     if confirmed == 0:
         return 0.0
     return float(beta.ppf(1.0 - confidence, confirmed, refuted + 1))
-
-
-def _counts(event: FailureEvent) -> bool:
-    return event.state is not LabelState.REFUTED
 
 
 def _at_due(component: str, alive: set[str], present: set[str], now: datetime) -> tuple[LabelState, datetime, str]:

@@ -120,11 +120,16 @@ class Story:
                 self.controller()
         self.clock.sleep(60)
         try:
-            self.executor.run(plan_of(at=self.clock.now()), self.driver.inventory())
+            self.finish()
         except Killed:
             died = True
-            self.controller().run(plan_of(at=self.clock.now()), self.driver.inventory())
+            self.controller()
+            self.finish()
         return died
+
+    def finish(self) -> None:
+        """A last turn without a plan, that finds what became of everything."""
+        self.executor.run(plan_of(at=self.clock.now()), self.driver.inventory())
 
     def journaled(self) -> tuple[Outcome, ...]:
         return Journal(self.database).recent(NOW)

@@ -636,6 +636,14 @@ def test_requests_taken_once_pause_once_and_the_pause_outlives_a_restart() -> No
     assert site.guards.hits == {Guard.PAUSED: 1}
 
 
+@pytest.mark.parametrize("kind", [RequestKind.APPROVE, RequestKind.MODE, RequestKind.OPEN_WINDOW])
+def test_a_request_that_concerns_no_moves_changes_none(kind: RequestKind) -> None:
+    site = Site()
+    site.run(move())
+    assert site.executor.obey([request(kind)]) == ()
+    assert site.guards.paused == ""
+
+
 # --- two controllers ------------------------------------------------------------------------------------------
 
 

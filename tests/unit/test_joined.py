@@ -1,13 +1,16 @@
 """Several placement services look like one; a move stays within the service that has its source."""
 
+from datetime import timedelta
+
 import pytest
 
 from forewarn.clock import SimulatedClock
 from forewarn.domain.plan import MoveState
 from forewarn.domain.situation import Workload
+from forewarn.drivers.base import Watched
 from forewarn.drivers.joined import JoinedDriver
 from forewarn.drivers.simulated import SimulatedDriver
-from forewarn.errors import DriverUnavailable, MoveRefused
+from forewarn.errors import CordonRefused, DriverUnavailable, MoveRefused
 from tests.moves import NOW, move, small_cluster, vm
 
 
@@ -90,3 +93,30 @@ def test_a_part_of_the_inventory_is_no_inventory() -> None:
 def test_a_joined_driver_of_nothing_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="at least one"):
         JoinedDriver([])
+
+
+def test_a_cordon_goes_to_the_service_that_has_the_host() -> None:
+    two = Two()
+    two.joined.cordon("e", "its CPU may fail", NOW + timedelta(hours=1))
+    assert [host.name for host in two.second.inventory().hosts if host.cordoned] == ["e"]
+    two.joined.uncordon("e")
+    assert not any(host.cordoned for host in two.joined.inventory().hosts)
+
+
+def test_a_host_that_no_service_knows_cannot_be_cordoned_and_lifting_its_cordon_does_nothing() -> None:
+    two = Two()
+    with pytest.raises(CordonRefused, match="no placement service knows a host 'y'"):
+        two.joined.cordon("y", "its CPU may fail", NOW + timedelta(hours=1))
+    two.joined.uncordon("y")
+    assert not any(host.cordoned for host in two.joined.inventory().hosts)
+
+
+def test_whoever_only_looks_has_the_same_picture_and_nothing_that_writes() -> None:
+    joined = Two().joined
+    watched = Watched(joined)
+    assert (watched.name, watched.inventory(), watched.workloads()) == (
+        joined.name,
+        joined.inventory(),
+        joined.workloads(),
+    )
+    assert not any(hasattr(watched, name) for name in ("check", "start", "poll", "cancel", "cordon", "uncordon"))

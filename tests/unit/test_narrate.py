@@ -203,3 +203,15 @@ def test_a_cycle_says_in_one_sentence_what_is_wrong_and_what_is_done() -> None:
         "disk ZA1 fails within 7 d with p=0.41 (96 pending sectors); 1 move running"
     )
     assert cycle_sentence(situation, plan, (), thresholds, WEEK).endswith("; 1 move proposed")
+
+
+@pytest.mark.parametrize(("hosts", "words"), [(20, "20 hosts"), (1, "1 host")])
+def test_a_flood_of_changes_is_cut_and_the_rest_is_counted(hosts: int, words: str) -> None:
+    parts = [
+        replace(FORECAST, component=f"disk:Z{n}", host=f"h{n % hosts}", reasons=(Reason("x", f"sign {n}", 1.0),))
+        for n in range(20)
+    ]
+    after = [LadderStep(part.component, Rung.MOVE, NOW) for part in parts]
+    *told, rest = ladder_lines((), after, parts, WEEK, NOW)
+    assert rest.text == f"and {20 - len(told)} more such changes, {words} in all"
+    assert (rest.severity, rest.host) == (Severity.WARNING, "")

@@ -11,7 +11,7 @@ from forewarn.clock import SimulatedClock
 from forewarn.domain.inventory import Host, HostState, Kind
 from forewarn.domain.plan import MoveState
 from forewarn.drivers.none import ObservedDriver, ObservedSettings
-from forewarn.errors import MoveRefused
+from forewarn.errors import CordonRefused, MoveRefused
 from forewarn.store.base import DEVICES
 from tests.moves import NOW, move
 
@@ -101,3 +101,11 @@ def test_every_move_is_refused_and_none_ever_ran() -> None:
     before = driver.inventory()
     driver.cancel(move())
     assert replace(driver.inventory(), time=before.time) == before
+
+
+def test_a_host_that_is_only_watched_cannot_be_cordoned() -> None:
+    driver = Watched(row("disk:A")).driver
+    with pytest.raises(CordonRefused, match="h1 is only watched"):
+        driver.cordon("h1", "its disk may fail", NOW + timedelta(hours=1))
+    driver.uncordon("h1")
+    assert [host.cordoned for host in driver.inventory().hosts] == [False]

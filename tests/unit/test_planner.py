@@ -7,9 +7,11 @@ import pytest
 
 from forewarn.decide.planner import plan
 from forewarn.decide.policy import PolicySettings
+from forewarn.domain.authority import Approval, Window, WindowKind
 from forewarn.domain.inventory import Criticality, HostState, Kind, VmState
 from forewarn.domain.plan import COST_BENEFIT, PROACTIVE_FAILURE_AVOIDANCE, MoveState, Plan, Refusal, Verdict
-from forewarn.domain.situation import Rung, Situation, Workload
+from forewarn.domain.risk import Reason
+from forewarn.domain.situation import Breaker, Rung, Situation, Workload
 from tests.clusters import GIB, NOW, forecast, host, outcome, part, situation, vm
 
 HIGH, NORMAL, LOW = Criticality.HIGH, Criticality.NORMAL, Criticality.LOW
@@ -316,3 +318,85 @@ def test_moves_of_different_cycles_have_different_ids() -> None:
     seen = situation([A, B], [vm("v", "a", HIGH)], risks=SICK)
     later = plan(seen, SETTINGS, NOW + timedelta(minutes=1))[0]
     assert planned(seen).moves[0].id != later.moves[0].id
+
+
+# --- what speaks for leaving things alone -------------------------------------------------------------------------
+
+
+def refusal(seen: Situation) -> tuple[Refusal, str]:
+    verdict = staying(seen)
+    return verdict.refusal, verdict.text.rpartition("over its threshold 0.1: ")[2]
+
+
+def window(kind: WindowKind, hosts: str) -> Window:
+    return Window(kind, hosts, NOW - timedelta(hours=1), NOW + timedelta(hours=1), "ann", "new kernel")
+
+
+WINDOWS = [(WindowKind.MAINTENANCE, Refusal.MAINTENANCE), (WindowKind.FREEZE, Refusal.FREEZE)]
+
+
+@pytest.mark.parametrize(("kind", "expected"), WINDOWS)
+def test_nothing_moves_off_a_host_in_a_window(kind: WindowKind, expected: Refusal) -> None:
+    seen = replace(situation([A, B], [vm("v", "a", HIGH)], risks=SICK), windows=(window(kind, "a"),))
+    assert refusal(seen) == (expected, f"a is in a window: {kind} until 2026-01-05 13:00 UTC: new kernel (ann)")
+    assert moves(replace(seen, windows=(window(kind, "c*"),))) == [("v", "b")]
+
+
+@pytest.mark.parametrize(("kind", "expected"), WINDOWS)
+def test_nothing_moves_onto_a_host_in_a_window(kind: WindowKind, expected: Refusal) -> None:
+    seen = replace(situation([A, B, C], [vm("v", "a", HIGH)], risks=SICK), windows=(window(kind, "b"),))
+    assert moves(seen) == [("v", "c")]
+    assert (expected, "b") in [(verdict.refusal, verdict.target) for verdict in planned(seen).verdicts]
+
+
+def test_a_vm_rests_after_each_move_twice_as_long_as_before() -> None:
+    def seen(*minutes_ago: int) -> Situation:
+        arrived = [outcome("v", "b", "a", MoveState.SUCCEEDED, NOW - timedelta(minutes=n)) for n in minutes_ago]
+        return situation([A, B], [vm("v", "a", HIGH)], risks=SICK, recent=arrived)
+
+    assert refusal(seen(4)) == (Refusal.COOL_DOWN, "vm-v has moved once within a day and rests for 60 s more")
+    assert moves(seen(5)) == [("v", "b")]
+    assert refusal(seen(5, 9)) == (Refusal.COOL_DOWN, "vm-v has moved 2 times within a day and rests for 300 s more")
+    assert moves(seen(10, 19)) == [("v", "b")]
+
+
+def test_a_vm_that_others_moved_back_is_left_there_unless_somebody_approves_of_its_leaving() -> None:
+    back = outcome("v", "a", "b", MoveState.SUCCEEDED, NOW - timedelta(hours=1))
+    seen = situation([A, B], [vm("v", "a", HIGH)], risks=SICK, recent=[back])
+    contested = (Refusal.CONTESTED, "somebody else moved it back from b, and Forewarn does not fight")
+    assert refusal(seen) == contested
+    approval = Approval("v", "a", NOW + timedelta(minutes=1), "ann", "go")
+    assert moves(replace(seen, approvals=(approval,))) == [("v", "b")]
+    for wrong in (replace(approval, until=NOW), replace(approval, source="b"), replace(approval, vm="w")):
+        assert refusal(replace(seen, approvals=(wrong,))) == contested
+
+
+def test_nothing_moves_for_a_forecast_that_is_too_old_nor_to_a_host_that_has_only_such() -> None:
+    def aged(name: str, minutes: float) -> Situation:
+        seen = situation([A, B, C], [vm("v", "a", HIGH)], risks=SICK)
+        time = NOW - timedelta(minutes=minutes)
+        return replace(seen, forecasts=tuple(replace(f, time=time) if f.host == name else f for f in seen.forecasts))
+
+    assert moves(aged("a", 15)) == [("v", "b")]
+    assert moves(aged("a", 15.1)) == []
+    assert moves(aged("b", 15.1)) == [("v", "c")]
+    texts = [verdict.text for verdict in planned(aged("b", 16)).verdicts if verdict.target == "b"]
+    assert [text.rpartition(": ")[2] for text in texts] == ["the forecast of its cpu is 960 s old"]
+
+
+def test_a_tripped_breaker_holds_back_every_move() -> None:
+    seen = replace(situation([A, B], [vm("v", "a", HIGH)], risks=SICK), breaker=Breaker("a storm"))
+    made = planned(seen)
+    assert made.moves == ()
+    held = [verdict for verdict in made.verdicts if verdict.refusal is Refusal.BREAKER]
+    assert [(verdict.vm, verdict.target) for verdict in held] == [("", ""), ("v", "b")]
+
+
+def test_a_host_that_shares_a_suspected_cause_receives_nothing() -> None:
+    hosts = [replace(host(name), rack="rack1" if name in "abcd" else "rack2") for name in "abcde"]
+    seen = situation(hosts, [vm("v", "a", HIGH)], risks={"a": 0.5, "b": 0.06, "c": 0.06})
+    hot = tuple(replace(f, reasons=(Reason("heat", "", 1.0),)) if f.host in "abc" else f for f in seen.forecasts)
+    assert moves(replace(seen, forecasts=hot)) == [("v", "e")]
+    refused = [v.refusal for v in planned(replace(seen, forecasts=hot)).verdicts if v.target == "d"]
+    assert refused == [Refusal.TARGET_SUSPECT]
+    assert moves(seen) == [("v", "b")]

@@ -7,7 +7,7 @@ from forewarn.decide.planner import plan
 from forewarn.decide.policy import PolicySettings
 from forewarn.decide.told import Told, tell
 from forewarn.domain.inventory import Component, Criticality, Kind
-from forewarn.domain.situation import Situation
+from forewarn.domain.situation import Breaker, Situation
 from tests.clusters import NOW, host, part, situation, vm
 
 POLICY = PolicySettings(threshold_fallback=0.1, hold_down_cycles=2)
@@ -78,3 +78,13 @@ def test_a_vm_that_finds_no_place_is_told_once() -> None:
     assert log.cycle(crowded(32)) == []
     assert log.cycle(crowded(256)) == []
     assert len(log.cycle(crowded(32))) == 1
+
+
+def test_while_the_breaker_is_tripped_no_ticket_is_told_and_what_was_told_is_remembered() -> None:
+    log = Log()
+    assert len(log.cycle(supplies(0.5))) == 1
+    tripped = Breaker("4 of 20 hosts turned risky")
+    both = situation([host("a"), host("b")], parts=[*SUPPLIES, part("b")], risks={"a": 0.5})
+    assert log.cycle(replace(both, breaker=tripped)) == []
+    (line,) = log.cycle(both)
+    assert "power PSU2" in line

@@ -4,11 +4,12 @@ The row comes first, the call second. A controller that is gone renews nothing: 
 placement service knows an end, and else when the next controller starts or `forewarn release --all` is run.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from forewarn.domain.inventory import Cluster
 from forewarn.domain.plan import Cordon
@@ -64,7 +65,7 @@ class Cordons:
         self.held_back = 0  # how often the limit left a host without a cordon
         self._cordoner, self._database, self._leadership = cordoner, database, leadership
         self._settings = settings or CordonSettings()
-        self._refused: dict[str, str] = {}
+        self._troubles: dict[str, str] = {}  # by host, what was last said to go wrong
 
     def held(self) -> tuple[HeldCordon, ...]:
         """What is cordoned by Forewarn, by host."""
@@ -77,6 +78,8 @@ class Cordons:
 
         While everything is `stopped`, what is held is only renewed.
         """
+        with self._writing():
+            pass  # whoever was overtaken lifts nothing either
         if stopped:
             return _said((cordon.host, self._renew(cordon)) for cordon in self.held())
         wanted_by_host = {cordon.host: cordon for cordon in wanted}
@@ -94,7 +97,7 @@ class Cordons:
                 continue
             told.append((cordon.host, self._set(cordon)))
             room -= 1
-        self._refused = {host: why for host, why in self._refused.items() if host in wanted_by_host}
+        self._troubles = {host: text for host, text in self._troubles.items() if host in wanted_by_host}
         return _said(told)
 
     def budget(self, cluster: Cluster) -> tuple[Budget, ...]:
@@ -106,39 +109,43 @@ class Cordons:
         return tuple((cordon.host, self._lift(cordon.host, why, raising=True)) for cordon in self.held())
 
     def _set(self, cordon: Cordon) -> str:
-        now, until = self._now(), self._now() + timedelta(seconds=self._settings.lease_s)
+        now = self._now()
         epoch = self._leadership.epoch if self._leadership else 0
-        values = {"host": cordon.host, "set_at": now, "expires_at": until, "epoch": epoch, "why": cordon.why}
-        with self._database.write() as connection:
-            if self._leadership:
-                self._leadership.check(connection)
+        with self._writing() as connection:  # its end is now, until the call is answered
+            values = {"host": cordon.host, "set_at": now, "expires_at": now, "epoch": epoch, "why": cordon.why}
             connection.execute(insert(CORDONS).values(**values))
         try:
-            self._cordoner.cordon(cordon.host, cordon.why, until)
-        except (CordonRefused, TemporaryError) as error:
+            self._call(cordon.host, cordon.why)
+        except CordonRefused as error:
             self._forget(cordon.host)
-            return self._refusal(cordon.host, str(error))
+            return self._once(cordon.host, f"{cordon.host} could not be cordoned: {error}")
+        except TemporaryError as error:  # it may have been done all the same: the row stays, and is renewed next
+            return self._once(cordon.host, f"{cordon.host} could not be cordoned: {error}")
         return f"{cordon.host} is cordoned: {cordon.why}"
 
-    def _refusal(self, host: str, why: str) -> str:
-        """A refusal in words, once."""
-        if self._refused.get(host) == why:
-            return ""
-        self._refused[host] = why
-        return f"{host} could not be cordoned: {why}"
-
     def _renew(self, held: HeldCordon) -> str:
-        lease = timedelta(seconds=self._settings.lease_s)
-        if held.expires_at - self._now() > lease / 2:
+        if held.expires_at - self._now() > timedelta(seconds=self._settings.lease_s) / 2:
             return ""
-        until = self._now() + lease
-        with self._database.write() as connection:
-            connection.execute(update(CORDONS).where(CORDONS.c.host == held.host).values(expires_at=until))
         try:
-            self._cordoner.cordon(held.host, held.why, until)
+            self._call(held.host, held.why)
         except (CordonRefused, TemporaryError) as error:
-            return f"the cordon of {held.host} could not be renewed: {error}"
+            return self._once(held.host, f"the cordon of {held.host} could not be renewed: {error}")
         return ""
+
+    def _call(self, host: str, why: str) -> None:
+        """Ask for a cordon of one lease from now on, and write its end down once that is answered."""
+        until = self._now() + timedelta(seconds=self._settings.lease_s)
+        self._cordoner.cordon(host, why, until)
+        self._troubles.pop(host, None)
+        with self._writing() as connection:
+            connection.execute(update(CORDONS).where(CORDONS.c.host == host).values(expires_at=until))
+
+    def _once(self, host: str, trouble: str) -> str:
+        """What went wrong with a host, unless that was the last thing said of it."""
+        if self._troubles.get(host) == trouble:
+            return ""
+        self._troubles[host] = trouble
+        return trouble
 
     def _lift(self, host: str, why: str, *, raising: bool = False) -> str:
         try:
@@ -151,8 +158,16 @@ class Cordons:
         return f"{host} is not cordoned any more: {why}"
 
     def _forget(self, host: str) -> None:
-        with self._database.write() as connection:
+        with self._writing() as connection:
             connection.execute(delete(CORDONS).where(CORDONS.c.host == host))
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """A writing transaction; where there is a lead to hold, of whoever holds it."""
+        with self._database.write() as connection:
+            if self._leadership:
+                self._leadership.check(connection)
+            yield connection
 
     def _now(self) -> datetime:
         return self._database.clock.now()

@@ -17,6 +17,8 @@ from forewarn.state.grants import Grants
 from forewarn.state.requests import Request, RequestKind, Requests
 from forewarn.state.windows import Windows
 
+NUMBER_DIGITS = 18  # more than these are no number of a row
+
 
 class _Refused(Exception):
     """An order that cannot be carried out, and why."""
@@ -67,7 +69,7 @@ class Orders:
                 return self._open_window(request, now)
             case RequestKind.CLOSE_WINDOW:
                 number = request.args.get("window", "")
-                closed = number.isdecimal() and self.windows.close(int(number))
+                closed = number.isdecimal() and len(number) <= NUMBER_DIGITS and self.windows.close(int(number))
                 return f"window {number} is closed" if closed else f"there is no open window {number!r}"
             case RequestKind.APPROVE:
                 return self._approve(request, cluster)
@@ -89,6 +91,8 @@ class Orders:
         starts, ends = _time(args.get("starts_at", ""), now), _time(args.get("ends_at", ""), None)
         if starts is None or ends is None or ends <= starts:
             raise _Refused("a window needs an end after its start")
+        if ends <= now:
+            raise _Refused(f"the window ended at {ends:%Y-%m-%d %H:%M} UTC already")
         hosts = args.get("hosts", "").strip() or "*"
         number = self.windows.open(
             Window(WindowKind(kind), hosts, starts, ends, request.who, request.why, "api", f"request {request.id}")
@@ -125,6 +129,6 @@ def _time(text: str, otherwise: datetime | None) -> datetime | None:
         return otherwise
     try:
         found = datetime.fromisoformat(text)
-    except ValueError as error:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:  # the last hours of the year 9999 have no UTC
         raise _Refused(f"{text!r} is no time: write 2026-01-05T02:00:00Z") from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

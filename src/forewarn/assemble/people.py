@@ -71,7 +71,7 @@ def registry(
     try:
         credentials = Credentials(database, settings.credentials)
         audit = Audit(database, folder / AUDIT_FILE, settings.audit)
-        yield Registry(credentials, audit, clock, f"operator {_user()} of the OS")
+        yield Registry(credentials, audit, clock, f"operator {os_user()} of the OS")
     finally:
         database.close()
 
@@ -107,8 +107,8 @@ def _check_reason(why: str) -> None:
         raise CredentialRefused("say why with --reason: it goes into the audit")
 
 
-def _user() -> str:
-    """By the process's owner, not by the environment, which anybody may set."""
+def os_user() -> str:
+    """The user who asks: the process's owner, not what the environment says, which anybody may set."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from forewarn.cli import alert, demo, doctor, host, models, people, settings
+from forewarn.cli import alert, demo, doctor, failures, host, models, people, settings, steer
 from forewarn.errors import ForewarnError
 
 app = typer.Typer(
@@ -18,9 +18,13 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (host.up, demo.demo, demo.plan, doctor.doctor, models.train, models.evaluate):
+STEERING = (steer.mode, steer.pause, steer.resume, steer.abort, steer.approve, steer.release)
+for command in (host.up, demo.demo, demo.plan, doctor.doctor, models.train, models.evaluate, *STEERING):
     app.command()(command)
 app.add_typer(settings.app, name="config")
+app.add_typer(failures.app, name="failures")
+app.add_typer(steer.window_app, name="window")
+app.add_typer(steer.breaker_app, name="breaker")
 app.add_typer(alert.app, name="alert")
 app.add_typer(people.app, name="token")
 host.agent_app.command("enroll")(people.enroll)

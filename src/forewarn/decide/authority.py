@@ -79,10 +79,7 @@ class Authority:
 
     def approved(self, move: Move) -> bool:
         """Whether somebody has approved that this VM leaves this host, and that still holds."""
-        return any(
-            (approval.vm, approval.source) == (move.vm, move.source) and self._now < approval.until
-            for approval in self._situation.approvals
-        )
+        return any(approval.holds(move.vm, move.source, self._now) for approval in self._situation.approvals)
 
     def _covers(self, grant: Grant, action: Action, kind: Kind, host: str) -> bool:
         known = self._situation.cluster.host_by_name.get(host)

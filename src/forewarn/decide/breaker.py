@@ -42,6 +42,8 @@ class BreakerSettings:
         for name in ("share", "common_share"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name):g}; it lies above 0 and at most at 1")
+        if self.hosts_small < 1:
+            raise ValueError(f"hosts_small is {self.hosts_small}; it is at least 1")
         if not 1 <= self.hosts_min <= self.hosts_max:
             raise ValueError(f"hosts_min is {self.hosts_min} and hosts_max {self.hosts_max}; the first is not above")
 
@@ -100,7 +102,9 @@ def _attributes(
     hosts = [cluster.host_by_name.get(forecast.host) for forecast in risky]
     if len({host.rack for host in cluster.hosts}) > 1:  # one rack holds everything and tells nothing
         yield "rack", [host.rack if host else "" for host in hosts]
-    yield "model", [part.model if part else "" for part in parts]
+    kinds = {forecast.kind for forecast in risky}
+    if len({part.model for part in cluster.components if part.kind in kinds}) > 1:  # likewise
+        yield "model", [part.model if part else "" for part in parts]
     yield "reading", [leading_feature(forecast) for forecast in risky]
     since = {step.component: f"{step.since.astimezone(UTC):%H:%M} UTC" for step in ladder}
     yield "minute", [since[forecast.component] for forecast in risky]

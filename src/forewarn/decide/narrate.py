@@ -57,7 +57,7 @@ def _rest(lines: Sequence[LogLine], alike: Iterable[tuple[str, Rung, Rung, str]]
     left = len(lines) - _MANY_LINES
     hosts = len({host for host, *_ in alike})
     worst = max((line.severity for line in lines), key=list(Severity).index)
-    return LogLine(now, worst, f"and {left} more such changes, {hosts} hosts in all")
+    return LogLine(now, worst, f"and {left} more such changes, {_count(hosts, 'host')} in all")
 
 
 def _together(forecasts: Sequence[FailureForecast], rung: Rung, horizon: timedelta) -> Iterator[str]:

@@ -131,8 +131,9 @@ class _Planning:
         if window := window_of(self._outlook.situation.windows, vm.host, self._now):
             return window
         moved, settings = self._outlook.moved_lately.get(vm.id, []), self._settings.restraint
-        approved = any(approval.vm == vm.id for approval in self._outlook.situation.approvals)
-        if not approved and (text := contested(vm, moved, settings, self._now)):
+        approved = any(found.holds(vm.id, vm.host, self._now) for found in self._outlook.situation.approvals)
+        seen_at = self._outlook.cluster.time
+        if not approved and (text := contested(vm, moved, settings, seen_at, self._now)):
             return Refusal.CONTESTED, text
         text = resting(vm, moved, settings, self._now)
         return (Refusal.COOL_DOWN, text) if text else None

@@ -16,6 +16,7 @@ from forewarn.domain.plan import MoveState, Outcome, Refusal
 from forewarn.domain.risk import FailureForecast
 from forewarn.domain.situation import LadderStep, Rung, Situation
 
+_DOUBLINGS_MAX = 64  # beyond it no rest would be over in a lifetime, whatever the first one lasts
 _REFUSALS = {WindowKind.MAINTENANCE: Refusal.MAINTENANCE, WindowKind.FREEZE: Refusal.FREEZE}
 
 
@@ -51,16 +52,20 @@ def resting(vm: VirtualMachine, moved: list[Outcome], settings: RestraintSetting
     if not moved:
         return ""
     last = max(outcome.time for outcome in moved)
-    rest_s = min(settings.cool_down_s_max, settings.cool_down_s * 2.0 ** (len(moved) - 1))
+    rest_s = min(settings.cool_down_s_max, settings.cool_down_s * 2.0 ** min(len(moved) - 1, _DOUBLINGS_MAX))
     left_s = rest_s - (now - last).total_seconds()
     times = "once" if len(moved) == 1 else f"{len(moved)} times"
     return f"{vm.name} has moved {times} within a day and rests for {left_s:.0f} s more" if left_s > 0 else ""
 
 
-def contested(vm: VirtualMachine, moved: list[Outcome], settings: RestraintSettings, now: datetime) -> str:
-    """Why a VM is left to whoever moved it back; empty where nobody did."""
+def contested(
+    vm: VirtualMachine, moved: list[Outcome], settings: RestraintSettings, seen_at: datetime, now: datetime
+) -> str:
+    """Why a VM, as it was seen at `seen_at`, is left to whoever moved it back; empty where nobody did."""
     last = max(moved, key=lambda outcome: outcome.time, default=None)
     if last is None or vm.host != last.move.source or now - last.time >= timedelta(seconds=settings.contested_s):
+        return ""
+    if seen_at < last.time:  # the picture is older than the arrival
         return ""
     return f"somebody else moved it back from {last.move.target}, and Forewarn does not fight"
 

@@ -38,18 +38,19 @@ class PlannedWindow:
     """Hours for which it stays open then; at most a week."""
 
     def __post_init__(self) -> None:
-        once = self.starts_at is not None and self.ends_at is not None
-        if once == bool(self.days):
+        stamps = [stamp for stamp in (self.starts_at, self.ends_at) if stamp is not None]
+        if len(stamps) != (0 if self.days else 2):
             raise ValueError("a window has either starts_at and ends_at, or days")
-        if self.starts_at and self.ends_at and not self.starts_at < self.ends_at:
-            raise ValueError("a window ends after it starts")
-        if any(stamp is not None and stamp.tzinfo is None for stamp in (self.starts_at, self.ends_at)):
+        if any(stamp.tzinfo is None for stamp in stamps):
             raise ValueError("starts_at and ends_at need a time zone, such as 2026-01-05T02:00:00Z")
+        if stamps and not stamps[0] < stamps[1]:
+            raise ValueError("a window ends after it starts")
         if unknown := sorted(set(self.days) - set(DAYS)):
             raise ValueError(f"days names {unknown[0]!r}; known are: {', '.join(DAYS)}")
         if not 0 < self.hours <= 168:
             raise ValueError(f"hours is {self.hours:g}; it lies above 0 and at most at 168")
-        time.fromisoformat(self.from_utc)
+        if time.fromisoformat(self.from_utc).tzinfo is not None:
+            raise ValueError(f"from_utc is {self.from_utc!r}; it is a time of the day in UTC, without a zone")
 
 
 def announced(planned: Iterable[PlannedWindow], now: datetime) -> tuple[Window, ...]:

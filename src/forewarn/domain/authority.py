@@ -1,7 +1,7 @@
 """How far Forewarn may go by itself, and what holds it back: modes by scope, evidence, approvals, windows."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
@@ -89,6 +89,9 @@ class Approval:
     who: str
     why: str
 
+    def holds(self, vm: str, source: str, now: datetime) -> bool:
+        return (vm, source) == (self.vm, self.source) and now < self.until
+
 
 class WindowKind(StrEnum):
     """What a window means for its hosts."""
@@ -115,4 +118,4 @@ class Window:
         return self.starts_at <= now < self.ends_at and fnmatchcase(host, self.hosts)
 
     def __str__(self) -> str:
-        return f"{self.kind} until {self.ends_at:%Y-%m-%d %H:%M} UTC: {self.why} ({self.who})"
+        return f"{self.kind} until {self.ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC: {self.why} ({self.who})"

@@ -20,7 +20,7 @@ class DecisionLogSettings:
     """How much of the decision log is kept."""
 
     file_bytes_max: int = 64 * 1024**2
-    """Bytes of `decisions.jsonl`, after which it becomes `decisions.jsonl.1` and a new one starts; at most two exist."""
+    """Bytes of `decisions.jsonl`, after which it becomes `decisions.jsonl.1` and a new one starts; two at most."""
 
 
 class DecisionLog:

@@ -35,11 +35,11 @@ class Windows:
         now = self._database.clock.now()
         with self._database.write() as connection:
             mine = (WINDOWS.c.source == source, WINDOWS.c.ended_at.is_(None))
-            known = {_window(row): row.id for row in connection.execute(select(WINDOWS).where(*mine))}
-            wanted = set(windows)
-            for window in wanted - known.keys():
+            known = [(row.id, _window(row)) for row in connection.execute(select(WINDOWS).where(*mine))]
+            wanted = dict.fromkeys(windows)  # in order, each once
+            for window in wanted.keys() - {window for _, window in known}:
                 connection.execute(insert(WINDOWS).values(**asdict(window), ended_at=None))
-            gone = [number for window, number in known.items() if window not in wanted]
+            gone = [number for number, window in known if window not in wanted]
             connection.execute(update(WINDOWS).where(WINDOWS.c.id.in_(gone)).values(ended_at=now))
 
     def load(self, now: datetime) -> tuple[Window, ...]:
