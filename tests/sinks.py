@@ -9,13 +9,14 @@ from typing import TypeVar
 
 
 class Webhooks(HTTPServer):
-    """Keeps the body of every POST, and answers with `status`."""
+    """Keeps the body of every POST, shows `shown` to every GET, and answers with `status`."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Webhook)
         self.bodies: list[str] = []
         self.authorizations: list[str] = []
         self.status = 200
+        self.shown = ""
 
     @property
     def port(self) -> int:
@@ -31,6 +32,13 @@ class _Webhook(BaseHTTPRequestHandler):
         self.send_response(self.server.status)
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def do_GET(self) -> None:
+        content = self.server.shown.encode()
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
 
     def log_message(self, *args: object) -> None:
         """Says nothing: a test looks at what arrived."""

@@ -9,13 +9,14 @@ from forewarn.alerts.alert import Alert, AlertSeverity
 from forewarn.alerts.hold import Held
 from forewarn.alerts.memory import AlertMemory
 from forewarn.alerts.settings import AlertSettings
+from forewarn.domain.inventory import HostState
 from forewarn.domain.plan import MoveState
 from forewarn.state.database import Database
 from tests.clusters import NOW, outcome
 from tests.watched import CPU, DISK, OTHER, snapshot
 
 SETTINGS = AlertSettings(cluster="lab")
-MINUTE = timedelta(minutes=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
 def named(alerts: tuple[Alert, ...]) -> list[str]:
@@ -199,3 +200,22 @@ def test_people_are_told_anew_of_what_became_worse(tmp_path: Path) -> None:
     memory.keep_held(before, {alert.key: replace(before[alert.key], told_at=None)})
     assert [held.told_at for held in memory.held().values()] == [None]
     database.close()
+
+
+def test_a_drive_carried_to_another_host_is_lost_on_neither() -> None:
+    parts = seen.look({}, snapshot(), SETTINGS.forget_s)
+    moved = snapshot(at=NOW + MINUTE, without=[DISK.id])
+    there = replace(snapshot().forecasts[0], host="h2")
+    after = seen.look(parts, replace(moved, forecasts=(*moved.forecasts, there)), SETTINGS.forget_s)
+    assert {place for place in after if DISK.id in place} == {("h2", DISK.id)}
+    assert [part for part in after.values() if part.lost_at] == []
+
+
+def test_a_silent_host_that_is_down_is_said_to_be_down() -> None:
+    parts = seen.look({}, snapshot(), SETTINGS.forget_s)
+    silent = snapshot({OTHER.id: None}, NOW + MINUTE)
+    hosts = tuple(replace(host, state=HostState.DOWN) for host in silent.cluster.hosts)
+    silent = replace(silent, cluster=replace(silent.cluster, hosts=hosts))
+    parts = seen.look(parts, silent, SETTINGS.forget_s)
+    (alert,) = rules.alerts_of(silent, SETTINGS, NOW + HOUR, parts)
+    assert alert.description.endswith("The placement service reports the host down.")

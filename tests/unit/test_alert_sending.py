@@ -16,7 +16,7 @@ from forewarn.alerts.hold import Held
 from forewarn.alerts.memory import AlertMemory
 from forewarn.alerts.notify import AppriseReceiver, Notifier
 from forewarn.alerts.settings import AlertmanagerSettings, AlertSettings, NotifySettings
-from forewarn.alerts.silences import patterns, silences_of
+from forewarn.alerts.silences import fetch, patterns, silences_of
 from forewarn.alerts.tally import Tally
 from forewarn.clock import SimulatedClock
 from forewarn.errors import ConfigurationError, ReceiverUnavailable
@@ -188,8 +188,16 @@ def test_a_secret_file_that_is_missing_and_an_answer_in_other_words_are_told(tmp
         absent = AlertmanagerSettings(bearer_token_file=tmp_path / "absent")
         with pytest.raises(ReceiverUnavailable, match="cannot read the secret"):
             Alertmanager(url, absent).post([{}])
-        with pytest.raises(ReceiverUnavailable, match="it answers 501"):
+        web.status = 503
+        with pytest.raises(ReceiverUnavailable, match="it answers 503"):
             Alertmanager(url, AlertmanagerSettings()).silences()
+        web.status = 200
+        for shown, message in (("<html>", "not JSON"), ("{}", "not a list"), ("[" + " " * 99 + "]", "longer than 50")):
+            web.shown = shown
+            with pytest.raises(ReceiverUnavailable, match=message):
+                fetch(AlertmanagerSettings(urls=(url,), answer_bytes_max=50), "")
+    with pytest.raises(ReceiverUnavailable, match="no address of Alertmanager"):
+        fetch(AlertmanagerSettings(), "")
 
 
 def test_the_token_or_the_password_is_sent(tmp_path: Path) -> None:
