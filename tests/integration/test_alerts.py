@@ -21,9 +21,11 @@ from forewarn.alerts.alerter import Alerter
 from forewarn.alerts.alertmanager import Alertmanager
 from forewarn.alerts.settings import AlertmanagerSettings, AlertSettings, NotifySettings
 from forewarn.assemble.alerts import prepare
+from forewarn.assemble.silences import SilenceReader
 from forewarn.clock import RealClock, SimulatedClock
 from forewarn.errors import ReceiverUnavailable
 from forewarn.state.database import Database
+from forewarn.state.windows import Windows
 from forewarn.web.settings import WebSettings
 from tests.sinks import Mails, Webhooks, served
 from tests.support import eventually
@@ -191,6 +193,26 @@ def test_silences_of_hosts_are_read_as_windows(alertmanager: str) -> None:
     assert (by_key[frozen].kind, by_key[frozen].hosts) == ("freeze", ("rack1-*", "db[0-3]"))
     assert by_key[frozen].ends_at - by_key[frozen].starts_at > timedelta(minutes=59)
     assert [text for text in left_out if "h(1|2){3}" in text]
+
+
+def test_hosts_that_are_silenced_there_are_left_alone_here_until_the_silence_ends(alertmanager: str) -> None:
+    key = silence(alertmanager, "new fans", ("host", "h1|rack2-.*", True))
+    database = Database("sqlite://")
+    windows = Windows(database)
+    reader = SilenceReader(AlertSettings(alertmanager=AlertmanagerSettings(urls=(alertmanager,))), windows)
+    reader.read()
+    reader.read()
+    now = database.clock.now()
+    held = [window for window in windows.load(now) if window.key == key]
+    assert [(str(window.kind), window.hosts, window.who) for window in held] == [
+        ("maintenance", "h1", "ann"),
+        ("maintenance", "rack2-*", "ann"),
+    ]
+    assert any(window.covers("rack2-07", now) for window in held)
+    assert httpx.delete(f"{alertmanager}/api/v2/silence/{key}").status_code == 200
+    reader.read()
+    assert [window for window in windows.load(database.clock.now()) if window.key == key] == []
+    database.close()
 
 
 def test_what_alertmanager_refuses_is_told_with_its_words(alertmanager: str) -> None:

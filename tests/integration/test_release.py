@@ -25,10 +25,9 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.clock = SimulatedClock(START)
-        fault = Fault(
-            "host05", Kind.DISK, "sda", Course.DECLINE, *(START + timedelta(seconds=s) for s in (60, 420, 7200))
-        )
-        self.simulation = Simulation(3, self.clock, SimulationSettings(hosts=6, vms=36), [replace(fault, mode="media")])
+        starts, peaks, ends = (START + timedelta(seconds=s) for s in (60, 420, 7200))
+        fault = Fault("host05", Kind.DISK, "sda", Course.DECLINE, starts, peaks, ends, "media")
+        self.simulation = Simulation(3, self.clock, SimulationSettings(hosts=6, vms=36), [fault])
         settings = SiteSettings(
             control=ControlSettings(interval_s=INTERVAL_S),
             authority=AuthoritySettings(mode_max=Mode.AUTOMATIC),

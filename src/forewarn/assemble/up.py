@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from forewarn.assemble.silences import start_reading
 from forewarn.assemble.site import Site, SiteSettings, sources_sentence
 from forewarn.clock import RealClock
 from forewarn.collect import agent
@@ -41,6 +42,7 @@ def up(folder: Path, clock: RealClock, settings: UpSettings, say: Say) -> None:
         control = site.control(ObservedDriver(site.store.devices, clock))
         server = site.serve()
         stack.callback(server.stop)
+        stack.callback(start_reading(settings.alerts, site.memory.orders.windows, clock))
         stack.callback(start_agent(site, settings.agent, clock, socket.gethostname() or "this-machine"))
         say(f"Dashboard: {server.address}   (mode {settings.authority.mode}; Ctrl-C ends it)")
         if settings.web.sign_in:

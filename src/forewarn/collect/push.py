@@ -2,7 +2,8 @@
 
 What is collected is kept first and sent then, oldest first, so that neither a server that is away nor an agent that is
 killed loses it. What was sent and not confirmed is sent again: a server takes it as the same. On trouble of the server
-(5xx, 429, no answer) it waits and tries again; what a server refuses (other 4xx) is given up, as the standard says.
+(5xx, no answer, too much at once, a token that is not known) it waits and tries again; what a server refuses for
+what it is (other 4xx) is given up, as the standard says.
 """
 
 import logging
@@ -101,6 +102,10 @@ def _is_address(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+# Refusals that say nothing against what was sent: whoever sends is not known (yet, or any more), or too slow.
+KEPT = (401, 408, 429)
 
 
 class _Queue:
@@ -213,7 +218,7 @@ class Pusher:
         said = f"{queue.url} answers {answer.status}: {answer.text}"
         if 200 <= answer.status < 300:
             self._sent(queue, segment)
-        elif 400 <= answer.status < 500 and answer.status != 429:
+        elif 400 <= answer.status < 500 and answer.status not in KEPT:
             log.warning("%d %s given up: %s", segment.items, queue.items, said)
             queue.failed[str(answer.status)] += 1
             queue.refused += segment.items
