@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter
 from forewarn.domain.inventory import Criticality, HostState, Kind, VirtualMachine
 from forewarn.domain.plan import MoveState, Outcome, Plan
 from forewarn.domain.risk import FailureForecast
-from forewarn.domain.situation import LogLine, Severity, Snapshot
+from forewarn.domain.situation import LogLine, Severity, Snapshot, Standing
 from forewarn.web.context import Context, NoSnapshot, NotFound, context_of
 from forewarn.web.exposition import exposition
 from forewarn.web.fleet import Cell, Counts, Level, Row
@@ -89,6 +89,14 @@ class HostDetail(BaseModel):
     components: list[ComponentView]
     forecasts: list[FailureForecast]
     vms: list[VirtualMachine]
+
+
+class StandingView(BaseModel):
+    """How far Forewarn may go now, and what holds it back."""
+
+    furthest: str  # the furthest mode that holds anywhere
+    paused: str  # why, while moves are paused
+    standing: Standing
 
 
 class Health(BaseModel):
@@ -306,8 +314,21 @@ def metrics(here: Here) -> PlainTextResponse:
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
+@router.get("/standing")
+def standing(here: Here) -> StandingView:
+    """What allows and what holds back: modes by scope, evidence, breaker, windows, limits, and who leads."""
+    snapshot = here.fleet().snapshot
+    return StandingView(furthest=snapshot.mode, paused=snapshot.paused, standing=snapshot.standing)
+
+
+@router.get("/requests")
+def requests(here: Here, limit: Limit = 100) -> list[TakenRequest]:
+    """The latest requests, the newest first: `waiting` until the control loop has taken them."""
+    return list(here.inbox().recent(min(limit, here.settings.page_size_max)))
+
+
 @router.post("/requests", status_code=201, dependencies=[Depends(only_from_our_pages)])
 def ask(here: Here, request: Request, new: NewRequest) -> TakenRequest:
-    """Ask the control loop to pause or to resume moves. It acts on this at its next cycle."""
+    """Ask the control loop for something: a pause, the end of a move, a mode. It acts on this at its next cycle."""
     who = f"dashboard at {request.client.host}" if request.client else "dashboard"
     return here.inbox().ask(new, who)

@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from forewarn.domain.authority import WindowKind
 from forewarn.domain.plan import MoveState
 from forewarn.domain.risk import HORIZON_NAMES, HORIZONS
+from forewarn.domain.situation import Budget, Snapshot
 from forewarn.web.fleet import Fleet, Level
 
 _Value = tuple[Mapping[str, str], float]
@@ -19,7 +21,7 @@ def exposition(fleet: Fleet | None, now: datetime, version: str, streams: Mappin
         kind = "counter" if name.endswith("_total") else "gauge"
         lines += _family(f"forewarn_events_{name}", "streams of server-sent events", [({}, float(value))], kind)
     if fleet is not None:
-        lines += _of_cycle(fleet, now) + _of_cluster(fleet) + _of_risks(fleet)
+        lines += _of_cycle(fleet, now) + _of_cluster(fleet) + _of_risks(fleet) + _of_standing(fleet.snapshot, now)
     return "\n".join(lines) + "\n"
 
 
@@ -66,6 +68,42 @@ def _of_risks(fleet: Fleet) -> list[str]:
         *_family("forewarn_risk_threshold", "the threshold of a component kind", thresholds),
         *_family("forewarn_components_unknown", "components without a forecast", _by("kind", levels)),
         *_family("forewarn_components_at_risk", "components above their threshold", _by("kind", above)),
+    ]
+
+
+def _of_standing(snapshot: Snapshot, now: datetime) -> list[str]:
+    """What allows and what holds back."""
+    standing, plan = snapshot.standing, snapshot.plan
+    grants = [
+        ({"mode": grant.mode, "aggregate": grant.aggregate, "kind": grant.kind, "action": grant.action}, 1.0)
+        for grant in standing.grants
+    ]
+    windows = Counter(str(window.kind) for window in standing.windows if window.starts_at <= now < window.ends_at)
+    judged: list[_Value] = [({"kind": found.kind}, float(found.judged)) for found in standing.evidence]
+    lows: list[_Value] = [({"kind": found.kind}, found.precision_low) for found in standing.evidence if found.judged]
+    return [
+        *_family("forewarn_mode_granted", "1 for each mode that was granted, by its scope; empty is every", grants),
+        *_family("forewarn_leader", "1 while no other controller leads", [({}, float(not standing.leader))]),
+        *_family("forewarn_breaker_tripped", "1 while the breaker holds", [({}, float(bool(standing.breaker)))]),
+        *_family("forewarn_windows_open", "open windows by kind", [({"kind": k}, windows[k]) for k in WindowKind]),
+        *_family("forewarn_evidence_judged", "forecasts judged at this site", judged),
+        *_family("forewarn_evidence_precision_low", "lower 95 % bound of their precision", lows),
+        *_family("forewarn_proposals", "moves that wait for a mode or an approval", [({}, float(len(plan.proposals)))]),
+        *_family("forewarn_cordons", "hosts that shall receive no new VM", [({}, float(len(plan.cordons)))]),
+        *_of_limits(standing.budgets),
+    ]
+
+
+def _of_limits(budgets: tuple[Budget, ...]) -> list[str]:
+    return [
+        *_family("forewarn_limit", "a limit on acting", [({"name": b.name}, b.limit) for b in budgets]),
+        *_family("forewarn_limit_used", "how much of it is used", [({"name": b.name}, b.used) for b in budgets]),
+        *_family(
+            "forewarn_limit_held_total",
+            "how often it has held something back",
+            [({"name": b.name}, float(b.held)) for b in budgets],
+            "counter",
+        ),
     ]
 
 
