@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from forewarn.clock import SimulatedClock
+from forewarn.domain.authority import Evidence, Grant, Mode, Window, WindowKind
 from forewarn.domain.inventory import (
     Cluster,
     Component,
@@ -22,7 +24,7 @@ from forewarn.domain.inventory import (
 )
 from forewarn.domain.plan import COST_BENEFIT, PROACTIVE_FAILURE_AVOIDANCE, Move, MoveState, Outcome, Plan
 from forewarn.domain.risk import HORIZONS, FailureForecast, Reason
-from forewarn.domain.situation import LadderStep, LogLine, Rung, Severity, Snapshot
+from forewarn.domain.situation import Budget, LadderStep, LogLine, Rung, Severity, Snapshot, Standing
 from forewarn.state.database import Database
 from forewarn.store.base import TelemetryStore
 from forewarn.web.app import create_app
@@ -32,6 +34,7 @@ from forewarn.web.settings import WebSettings
 NOW = datetime(2026, 1, 5, 12, 0, 0, tzinfo=UTC)
 GIB = 1024**3
 THRESHOLDS = {"cpu": 0.02, "memory": 0.02, "disk": 0.0085, "network": 0.02, "power": 0.03}
+USUAL = {"cpu": 0.00004, "memory": 0.00004, "disk": 0.0004, "network": 0.0001, "power": 0.0002}
 # Two CPUs, four DIMMs, five drives, two network ports, two power supplies: fifteen parts of a host.
 PARTS = (
     *((Kind.CPU, f"cpu{i}") for i in range(2)),
@@ -131,7 +134,27 @@ def snapshot_of(seed: int = 7, hosts: int = 24, vms: int = 200, time: datetime =
         mode="automatic",
         simulated=True,
         log=tuple(_log(moves, time)),
+        usual=USUAL,
+        standing=standing_of(time),
     )
+
+
+def standing_of(time: datetime = NOW, **changes: Any) -> Standing:
+    """One grant that ends, an open freeze and a maintenance to come, some evidence, two limits."""
+    hour = timedelta(hours=1)
+    standing = Standing(
+        mode=Mode.RECOMMEND,
+        mode_max=Mode.AUTOMATIC,
+        grants=(Grant(Mode.AUTOMATIC, time - hour, "ann", "disks have earned it", kind="disk", until=time + 5 * hour),),
+        evidence=(Evidence(Kind.DISK, 21, 3, 2, 0.62), Evidence(Kind.CPU)),
+        windows=(
+            Window(WindowKind.FREEZE, "host0[1-4]", time - hour, time + 2 * hour, "bob", "quarter's end"),
+            Window(WindowKind.MAINTENANCE, "host2*", time + hour, time + 3 * hour, "cay", "new firmware"),
+        ),
+        budgets=(Budget("moves_per_source", 1, 2, 17), Budget("moves_per_hour", 34, 120)),
+        telemetry_at=time - timedelta(seconds=3),
+    )
+    return replace(standing, **changes)
 
 
 def _drawn(chance: random.Random, component: Component, time: datetime) -> FailureForecast:

@@ -33,6 +33,7 @@ from forewarn.features import frame
 from forewarn.ledger import Ledger
 from forewarn.predict.base import Forecaster
 from forewarn.predict.fresh import fresh, last_heard
+from forewarn.predict.rules import usual
 from forewarn.state.decisions import DecisionLog
 from forewarn.state.events import FailureEvents
 from forewarn.state.ladder import Ladder
@@ -279,6 +280,7 @@ class Control:
             moves=(*running, *ended)[: self._settings.moves_shown],
             thresholds=thresholds,
             horizon_s=policy.horizon_s,
+            usual={kind.value: usual(kind, policy.horizon) for kind in COMPONENT_KINDS},
             mode=furthest(situation.grants, self._rules.authority, now),
             paused=situation.paused,
             simulated=any(host.simulated for host in situation.cluster.hosts),
@@ -292,6 +294,7 @@ class Control:
         situation = decision.situation
         cordons = self._hands.cordons.budget(situation.cluster) if self._hands else ()
         return Standing(
+            mode=self._rules.authority.mode,
             mode_max=self._rules.authority.mode_max,
             grants=tuple(grant for grant in situation.grants if grant.in_force(decision.now)),
             evidence=situation.evidence,
@@ -299,6 +302,7 @@ class Control:
             breaker=decision.breaker.text,
             leader=leader,
             budgets=(*self._hands.executor.budgets(situation.cluster), *cordons) if self._hands else (),
+            telemetry_at=max(last_heard(self._store.devices()).values(), default=None),
         )
 
 

@@ -154,7 +154,7 @@ def test_metrics_are_in_the_text_format(client: httpx.Client) -> None:
 def test_the_schema_names_every_address_and_the_shape_of_errors(client: httpx.Client) -> None:
     schema = client.get("/openapi.json").json()
     names = {path.removeprefix("/api/v1/").split("/")[0] for path in schema["paths"]}
-    assert names == {*LISTS, *ADDRESSES}
+    assert names == {*LISTS, *ADDRESSES, "requests", "standing"}
     assert "ErrorBody" in schema["components"]["schemas"]
     assert "FailureForecast" in schema["components"]["schemas"]
 

@@ -300,3 +300,10 @@ def test_without_a_state_database_nobody_can_sign_in() -> None:
     with serving(SHELF.read, settings=CLOSED) as server, httpx.Client(base_url=server.address) as client:
         assert refused(client.get("/api/v1/hosts")) == (401, "unauthenticated")
         assert client.post("/login", data={"token": "fw_x"}).status_code == 503
+
+
+@pytest.mark.parametrize(("role", "status"), [(Role.OPERATOR, 403), (Role.ADMIN, 201)])
+def test_only_an_admin_may_ask_for_a_mode(closed: House, role: Role, status: int) -> None:
+    wish = {"kind": "mode", "reason": "a trial", "args": {"mode": "recommend", "kind": "disk"}}
+    with closed.as_role(role) as client:
+        assert client.post("/api/v1/requests", json=wish).status_code == status

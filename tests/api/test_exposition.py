@@ -4,9 +4,11 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 
+from forewarn.domain.authority import Evidence
+from forewarn.domain.inventory import Kind
 from forewarn.web.exposition import exposition
 from forewarn.web.fleet import fleet_of
-from tests.shown import NOW, snapshot_of
+from tests.shown import NOW, snapshot_of, standing_of
 
 LINE = re.compile(r'^[a-z_]+(\{([a-z_]+="(?:[^"\\\n]|\\["\\n])*",?)+\})? -?[0-9.e+-]+$')
 
@@ -44,6 +46,28 @@ def test_it_tells_the_age_the_mode_and_each_known_risk() -> None:
 def test_the_unknown_has_no_risk_and_is_counted() -> None:
     assert 'forewarn_components_unknown{kind="power"} 2\n' in page()
     assert re.search(r'^forewarn_risk\{.*kind="power",host="atlas"', page(), re.MULTILINE) is None
+
+
+def test_it_tells_what_allows_and_what_holds_back() -> None:
+    text = page(standing=standing_of(breaker="9 hosts at once"))
+    assert "forewarn_breaker_tripped 1\n" in text
+    assert "forewarn_leader 1\n" in text
+    assert 'forewarn_mode_granted{mode="automatic",aggregate="",kind="disk",action=""} 1\n' in text
+    assert 'forewarn_windows_open{kind="freeze"} 1\n' in text
+    assert 'forewarn_windows_open{kind="maintenance"} 0\n' in text
+    assert 'forewarn_evidence_judged{kind="disk"} 24\n' in text
+    assert 'forewarn_evidence_precision_low{kind="disk"} 0.62\n' in text
+    assert 'forewarn_limit{name="moves_per_source"} 2\n' in text
+    assert 'forewarn_limit_used{name="moves_per_source"} 1\n' in text
+    assert 'forewarn_limit_held_total{name="moves_per_source"} 17\n' in text
+    assert "forewarn_proposals 0\n" in text
+    assert "forewarn_cordons 0\n" in text
+
+
+def test_a_kind_without_a_judged_forecast_has_no_precision() -> None:
+    text = page(standing=standing_of(evidence=(Evidence(Kind.CPU),)))
+    assert 'forewarn_evidence_judged{kind="cpu"} 0\n' in text
+    assert "forewarn_evidence_precision_low{" not in text
 
 
 def test_an_odd_horizon_is_given_in_seconds() -> None:

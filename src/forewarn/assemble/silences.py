@@ -9,8 +9,8 @@ import threading
 from collections.abc import Callable
 
 from forewarn.alerts import silences
-from forewarn.alerts.settings import AlertSettings
 from forewarn.alerts.alert import Silence
+from forewarn.alerts.settings import AlertSettings
 from forewarn.clock import RealClock
 from forewarn.domain.authority import Window, WindowKind
 from forewarn.errors import ForewarnError

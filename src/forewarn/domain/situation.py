@@ -114,6 +114,7 @@ class Budget:
 class Standing:
     """What allows and what holds back, as the last cycle found it."""
 
+    mode: Mode = Mode.OBSERVE  # of every scope that no grant covers
     mode_max: Mode = Mode.OBSERVE  # the furthest that any scope may go while this process runs
     grants: tuple[Grant, ...] = ()  # those in force
     evidence: tuple[Evidence, ...] = ()
@@ -121,6 +122,7 @@ class Standing:
     breaker: str = ""  # why it is tripped
     leader: str = ""  # who leads, where another controller does
     budgets: tuple[Budget, ...] = ()
+    telemetry_at: datetime | None = None  # of the newest sample of any host; None where nothing has ever come
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ class Snapshot:
     moves: tuple[Outcome, ...]  # running ones first, then the latest ended
     thresholds: Mapping[str, float] = field(default_factory=dict)  # by component kind
     horizon_s: float = 604800.0  # that the thresholds speak of
+    usual: Mapping[str, float] = field(default_factory=dict)  # P(failure within it) of any part of a kind
     mode: str = "observe"
     paused: str = ""
     simulated: bool = False

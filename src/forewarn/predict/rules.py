@@ -38,6 +38,15 @@ class Shown:
     reasons: Mapping[int, tuple[Reason, ...]]
 
 
+def usual(kind: Kind, horizon: timedelta) -> float:
+    """P(failure within `horizon`) of a part of `kind` of which nothing is known: the table's base rate.
+
+    >>> round(usual(Kind.DISK, timedelta(days=365)), 3)
+    0.02
+    """
+    return float(1.0 - (1.0 - BASES[kind].per_year) ** (horizon.total_seconds() / YEAR_S))
+
+
 class RulePredictor:
     """Forecasts parts of one kind by the table of rules.
 

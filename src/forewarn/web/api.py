@@ -16,8 +16,9 @@ from forewarn.domain.inventory import Criticality, HostState, Kind, VirtualMachi
 from forewarn.domain.people import Principal, Role
 from forewarn.domain.plan import MoveState, Outcome, Plan
 from forewarn.domain.risk import FailureForecast
-from forewarn.domain.situation import LogLine, Severity, Snapshot
-from forewarn.web.auth import Way, asker_of, needs
+from forewarn.domain.situation import LogLine, Severity, Snapshot, Standing
+from forewarn.state.requests import RequestKind
+from forewarn.web.auth import NotAllowed, Way, asker_of, needs
 from forewarn.web.context import Context, NoSnapshot, NotFound, context_of
 from forewarn.web.deeds import record
 from forewarn.web.exposition import exposition
@@ -94,6 +95,14 @@ class HostDetail(BaseModel):
     vms: list[VirtualMachine]
 
 
+class StandingView(BaseModel):
+    """How far Forewarn may go now, and what holds it back."""
+
+    furthest: str  # the furthest mode that holds anywhere
+    paused: str  # why, while moves are paused
+    standing: Standing
+
+
 class Health(BaseModel):
     """Whether the control loop is alive."""
 
@@ -105,6 +114,8 @@ class Health(BaseModel):
 
 router = APIRouter(prefix="/api/v1", responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}})
 Here = Annotated[Context, Depends(context_of)]
+# What changes how far Forewarn may go, or undoes all that it has set.
+FOR_ADMINS = frozenset({RequestKind.MODE, RequestKind.RELEASE})
 Look = [Depends(needs(Role.VIEWER))]
 Limit = Annotated[int, Query(ge=1, description="items in the answer; a setting bounds it")]
 Offset = Annotated[int, Query(ge=0, description="items to leave out first")]
@@ -314,11 +325,26 @@ def metrics(here: Here) -> PlainTextResponse:
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
+@router.get("/standing", dependencies=Look)
+def standing(here: Here) -> StandingView:
+    """What allows and what holds back: modes by scope, evidence, breaker, windows, limits, and who leads."""
+    snapshot = here.fleet().snapshot
+    return StandingView(furthest=snapshot.mode, paused=snapshot.paused, standing=snapshot.standing)
+
+
+@router.get("/requests", dependencies=Look)
+def requests(here: Here, limit: Limit = 100) -> list[TakenRequest]:
+    """The latest requests, the newest first: `waiting` until the control loop has taken them."""
+    return list(here.inbox().recent(min(limit, here.settings.page_size_max)))
+
+
 @router.post("/requests", status_code=201, name="request")
 def ask(
     here: Here, request: Request, new: NewRequest, who: Annotated[Principal, Depends(needs(Role.OPERATOR))]
 ) -> TakenRequest:
-    """Ask the control loop to pause or to resume moves. It acts on this at its next cycle."""
+    """Ask the control loop for something: a pause, the end of a move, a mode. It acts on this at its next cycle."""
+    if new.kind in FOR_ADMINS and not who.may(Role.ADMIN):
+        raise NotAllowed(f"a request for {new.kind.replace('_', ' ')} takes the role {Role.ADMIN}")
     taken = here.inbox().ask(new, who.name)
     record(request, "request", target=taken.kind, why=taken.reason, detail={"request": str(taken.id)})
     return taken

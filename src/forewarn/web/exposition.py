@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from forewarn.domain.authority import WindowKind
 from forewarn.domain.own_metrics import OWN_BY_NAME
 from forewarn.domain.plan import MoveState
 from forewarn.domain.risk import HORIZON_NAMES, HORIZONS
+from forewarn.domain.situation import Budget, Snapshot
 from forewarn.web.fleet import Fleet, Level
 
 _Value = tuple[Mapping[str, str], float]
@@ -28,7 +30,7 @@ def exposition(
     for name, value in streams.items():
         lines += _family(f"forewarn_events_{name}", [({}, float(value))])
     if fleet is not None:
-        lines += _of_cycle(fleet, now) + _of_cluster(fleet) + _of_risks(fleet)
+        lines += _of_cycle(fleet, now) + _of_cluster(fleet) + _of_risks(fleet) + _of_standing(fleet.snapshot, now)
     lines += _extra(extra or {})
     return "\n".join(lines) + "\n"
 
@@ -89,6 +91,40 @@ def _of_risks(fleet: Fleet) -> list[str]:
         *_family("forewarn_risk_threshold", thresholds),
         *_family("forewarn_components_unknown", _by("kind", levels)),
         *_family("forewarn_components_at_risk", _by("kind", above)),
+    ]
+
+
+def _of_standing(snapshot: Snapshot, now: datetime) -> list[str]:
+    """What allows and what holds back."""
+    standing, plan = snapshot.standing, snapshot.plan
+    grants = [
+        ({"mode": grant.mode, "aggregate": grant.aggregate, "kind": grant.kind, "action": grant.action}, 1.0)
+        for grant in standing.grants
+    ]
+    windows = Counter(str(window.kind) for window in standing.windows if window.starts_at <= now < window.ends_at)
+    judged: list[_Value] = [({"kind": found.kind}, float(found.judged)) for found in standing.evidence]
+    lows: list[_Value] = [({"kind": found.kind}, found.precision_low) for found in standing.evidence if found.judged]
+    return [
+        *_family("forewarn_mode_granted", grants),
+        *_family("forewarn_leader", [({}, float(not standing.leader))]),
+        *_family("forewarn_breaker_tripped", [({}, float(bool(standing.breaker)))]),
+        *_family("forewarn_windows_open", [({"kind": k}, windows[k]) for k in WindowKind]),
+        *_family("forewarn_evidence_judged", judged),
+        *_family("forewarn_evidence_precision_low", lows),
+        *_family("forewarn_proposals", [({}, float(len(plan.proposals)))]),
+        *_family("forewarn_cordons", [({}, float(len(plan.cordons)))]),
+        *_of_limits(standing.budgets),
+    ]
+
+
+def _of_limits(budgets: tuple[Budget, ...]) -> list[str]:
+    return [
+        *_family("forewarn_limit", [({"name": b.name}, b.limit) for b in budgets]),
+        *_family("forewarn_limit_used", [({"name": b.name}, b.used) for b in budgets]),
+        *_family(
+            "forewarn_limit_held_total",
+            [({"name": b.name}, float(b.held)) for b in budgets],
+        ),
     ]
 
 
