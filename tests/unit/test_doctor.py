@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from forewarn.alerts.settings import AlertmanagerSettings, AlertSettings
 from forewarn.assemble import doctor
 from forewarn.assemble.site import PredictSettings, SiteSettings
 from forewarn.assemble.up import UpSettings
@@ -283,3 +284,9 @@ def test_nobody_is_told_what_is_missing() -> None:
     assert (ran.stderr, ran.returncode) == ("", 1)
     (first, *_) = json.loads(hidden.stdout)["findings"]
     assert (first["state"], "Permission denied" in first["text"], hidden.returncode) == ("error", True, 2)
+
+
+def test_whoever_is_told_of_alerts_is_counted_and_a_site_that_tells_nobody_hears_so() -> None:
+    told = SiteSettings(alerts=AlertSettings(alertmanager=AlertmanagerSettings(urls=("http://alerts:9093",))))
+    assert one(doctor.receivers(told), "1 receiver of alerts").state is State.OK
+    assert one(doctor.receivers(SiteSettings()), "no receiver of alerts").state is State.NOTE

@@ -59,7 +59,7 @@ def controller_findings(
         yield from database_findings(folder / "state.sqlite")
         yield from snapshot_findings(folder / "snapshot.json", now)
     yield from drivers if drivers is not None else no_driver()
-    yield from receivers()
+    yield from receivers(settings)
 
 
 def ask(settings: SiteSettings) -> Server | None:
@@ -209,8 +209,12 @@ def no_driver() -> Iterator[Finding]:
     yield Finding("driver", State.NOTE, text, "nothing to mend as long as Forewarn is only to observe")
 
 
-def receivers() -> Iterator[Finding]:
+def receivers(settings: SiteSettings) -> Iterator[Finding]:
     """Who is told of a risk without looking."""
+    if told := settings.alerts.receivers:
+        text = f"{told} receiver{'s' if told > 1 else ''} of alerts: `forewarn alert test` tries each"
+        yield Finding("alerts", State.OK, text)
+        return
     text = "no receiver of alerts is configured: risks are told on the dashboard, in the log and as metrics only"
     yield Finding("alerts", State.NOTE, text, "let a Prometheus scrape /api/v1/metrics and alert on forewarn_risk")
 
