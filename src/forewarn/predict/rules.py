@@ -44,7 +44,7 @@ def usual(kind: Kind, horizon: timedelta) -> float:
     >>> round(usual(Kind.DISK, timedelta(days=365)), 3)
     0.02
     """
-    return 1.0 - (1.0 - BASES[kind].per_year) ** (horizon.total_seconds() / YEAR_S)
+    return float(1.0 - (1.0 - BASES[kind].per_year) ** (horizon.total_seconds() / YEAR_S))
 
 
 class RulePredictor:

@@ -41,11 +41,14 @@ def curve_of(fleet: Fleet, cell: Cell, forecast: FailureForecast | None) -> dict
 def histories_of(
     store: TelemetryStore, settings: WebSettings, cell: Cell, forecast: FailureForecast | None, until: datetime
 ) -> list[dict[str, Any]]:
-    """The telemetry behind the three reasons, each metric once; else the first that have samples."""
+    """The telemetry behind the three reasons, each metric once and with them; else the first that have samples."""
     start = until - timedelta(days=settings.history_days)
     tables = ((key, store.series(cell.component, key, start, until)) for key in _metrics_behind(cell, forecast))
     filled = islice(((key, table) for key, table in tables if table.num_rows), _CHARTS_MAX)
-    return [_history(key, _points(table), settings.series_points_max) for key, table in filled]
+    return [
+        {**_history(key, _points(table), settings.series_points_max), "reasons": _reasons_behind(key, forecast)}
+        for key, table in filled
+    ]
 
 
 def _points(table: pa.Table) -> list[tuple[datetime, float]]:
@@ -57,6 +60,12 @@ def _metrics_behind(cell: Cell, forecast: FailureForecast | None) -> list[str]:
     named = [key for reason in forecast.reasons for key in metrics_of(reason.feature)] if forecast else []
     others = [metric.key for metric in CATALOG.metrics if metric.kind == cell.kind]
     return list(dict.fromkeys([*named, *others]))
+
+
+def _reasons_behind(key: str, forecast: FailureForecast | None) -> list[str]:
+    """What the forecast read off a metric, in its words; empty where the metric moved nothing."""
+    reasons = forecast.reasons if forecast else ()
+    return [reason.text for reason in reasons if key in metrics_of(reason.feature)]
 
 
 _BY_NAME: dict[str, Feature | DerivedFeature] = {f.name: f for f in CATALOG.features}

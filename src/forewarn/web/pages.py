@@ -15,13 +15,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from forewarn.domain.inventory import COMPONENT_KINDS, Host
 from forewarn.domain.plan import MoveState
 from forewarn.web import words
-from forewarn.web.attention import attention_of
+from forewarn.web.attention import attention_of, usual_words
 from forewarn.web.changes import line_body, version_of
 from forewarn.web.charts import curve_of, histories_of
 from forewarn.web.context import Context, NotFound, context_of
 from forewarn.web.fleet import LEVEL_WORDS, Fleet, Level, Row
+from forewarn.web.host import story_of
+from forewarn.web.inbox import TakenRequest
 from forewarn.web.migrations import OUTCOME_WORDS, chosen, flow_of, rows_of
 from forewarn.web.timeline import timeline_of
+from forewarn.web.watch import watch_of
 
 router = APIRouter(include_in_schema=False)
 Here = Annotated[Context, Depends(context_of)]
@@ -60,7 +63,18 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("percent", "times", "span", "duration", "milliseconds", "size", "clock_time", "count"):
+    for name in (
+        "percent",
+        "times",
+        "span",
+        "duration",
+        "milliseconds",
+        "size",
+        "clock_time",
+        "count",
+        "moment",
+        "rough",
+    ):
         environment.filters[name] = getattr(words, name)
     environment.filters["kind"] = words.KIND_WORDS.__getitem__
     environment.filters["segment"] = lambda text: quote(text, safe="")
@@ -100,7 +114,8 @@ def fleet_page(
     fleet = here.fleet_or_none()
     if fleet is None:
         return render("waiting.html", **_head(here, None, "fleet"))
-    template = {"grid": "_grid.html", "attention": "_attention.html", "log": "_log.html"}.get(part, "fleet.html")
+    template = f"_{part}.html" if part in ("grid", "attention", "log", "watch", "doing") else "fleet.html"
+    now = here.clock.now()
     found = _ordered([row for row in fleet.rows if _fits(row, q, only)], sort)
     shown = found[: here.settings.hosts_shown_max]
     return render(
@@ -115,8 +130,15 @@ def fleet_page(
         only=only,
         only_words=ONLY_WORDS,
         attention=attention_of(fleet, here.settings.attention_max),
+        watch=watch_of(fleet, _asked(here), here.settings, now),
+        time=now,
         lines=_lines(here, fleet),
     )
+
+
+def _asked(here: Context) -> tuple[TakenRequest, ...]:
+    """What people asked for lately, where requests are taken."""
+    return here.requests.recent(here.settings.requests_read) if here.requests is not None else ()
 
 
 def _fits(row: Row, q: str, only: Only) -> bool:
@@ -165,7 +187,9 @@ def host_page(here: Here, name: str, component: Text = "", part: Text = "") -> H
         cell=chosen_cell,
         forecast=fleet.forecast_by_key.get(chosen_cell.key) if chosen_cell else None,
         part=fleet.snapshot.cluster.component_by_id.get(chosen_cell.component) if chosen_cell else None,
-        vms=fleet.snapshot.cluster.vms_by_host[name],
+        usual=usual_words(fleet.snapshot, chosen_cell) if chosen_cell else "",
+        story=story_of(fleet, name, here.settings.host_moves_max, here.clock.now()),
+        time=here.clock.now(),
         lines=[line for line in _lines(here, fleet) if line["host"] == name],
     )
 

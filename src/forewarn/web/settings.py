@@ -17,6 +17,12 @@ class WebSettings:
     """Seconds between two looks at the snapshot; a cycle is on screen at most this much later."""
     stale_after_s: float = 60.0
     """Age in seconds from which the snapshot is called stale, in red, and `/api/v1/health` answers 503."""
+    input_stale_after_s: float = 300.0
+    """Age in seconds from which telemetry, inventory or forecasts are called too old, in red."""
+    lately_hours: float = 12.0
+    """Hours that the first screen looks back: a shift."""
+    changes_shown_max: int = 8
+    """Sentences about them; the log holds the rest."""
     clients_max: int = 100
     """Open streams of events; one more is refused with 503, so that browsers left open cannot exhaust the server."""
     client_queue_max: int = 32
@@ -31,6 +37,10 @@ class WebSettings:
     """Components named in words as needing attention; a longer list is read by nobody."""
     moves_shown_max: int = 200
     """Moves in the table and the time line of the migrations page."""
+    host_moves_max: int = 20
+    """Moves on the page of one host."""
+    requests_read: int = 200
+    """Latest requests that are read to tell which move or proposal somebody has asked about already."""
     flow_hosts_max: int = 20
     """Hosts on each side of the flow between hosts; the rest is joined to one band."""
     log_lines_max: int = 60

@@ -101,6 +101,35 @@ def clock_time(time: datetime) -> str:
     return f"{time:%H:%M:%S}"
 
 
+def moment(time: datetime, now: datetime) -> str:
+    """A time to the minute, with its day where that is not today's.
+
+    >>> from datetime import UTC
+    >>> moment(datetime(2026, 1, 6, 2, 30, tzinfo=UTC), datetime(2026, 1, 5, 23, 0, tzinfo=UTC))
+    '2026-01-06 02:30 UTC'
+    """
+    return f"{time:%H:%M} UTC" if time.date() == now.date() else f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+def ahead(time: datetime, now: datetime) -> str:
+    """How far a time lies ahead or back.
+
+    >>> ahead(datetime(2026, 1, 5, 4), datetime(2026, 1, 5, 2)), ahead(datetime(2026, 1, 5), datetime(2026, 1, 5, 2))
+    ('in 2 h', '2 h ago')
+    """
+    seconds = (time - now).total_seconds()
+    return f"in {rough(seconds)}" if seconds >= 0 else f"{rough(-seconds)} ago"
+
+
+def rough(seconds: float) -> str:
+    """A span of time that nobody needs to the second.
+
+    >>> rough(0.4), rough(75), rough(7260)
+    ('under a minute', '1 min', '2 h 1 min')
+    """
+    return "under a minute" if seconds < 60 else duration(seconds if seconds >= 3600 else seconds // 60 * 60)
+
+
 def count(number: int, one: str, many: str = "") -> str:
     """A number with its noun.
 

@@ -9,13 +9,27 @@ export function fleet() {
   tips(grid(), ".cells a.c");
   keyboard();
   filter();
+  announce();
   return {
-    cycle: (cycle) => { counts(cycle.counts); part("attention", 1000); },
+    cycle: (cycle) => { counts(cycle.counts); ["watch", "attention", "doing"].forEach((name) => part(name, 1000)); },
     cells: (cells) => cells.forEach(cell),
     hosts: (hosts) => hosts.forEach(host),
     log: (lines) => lines.forEach(line),
     layout: (change) => { if (grid().querySelector("table")?.dataset.layout !== change.layout) part("grid"); },
   };
+}
+
+// Says aloud what stands on top of the page when it changes, and only then.
+function announce() {
+  const watch = document.getElementById("watch");
+  const now = () => watch.querySelector("[data-announce]").dataset.announce;
+  let before = now();
+  watch.addEventListener("placed", () => {
+    if (now() === before) return;
+    before = now();
+    document.getElementById("said").textContent = before;
+  });
+  document.addEventListener("asked", () => { renew("watch"); renew("doing"); });
 }
 
 function counts(figures) {

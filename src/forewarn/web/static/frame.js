@@ -7,7 +7,7 @@ let time = Date.parse(body.dataset.time);
 
 export function frame() {
   age();
-  setInterval(age, 1000);
+  setInterval(() => { age(); ages(); }, 1000);
 }
 
 frame.handlers = {
@@ -19,7 +19,7 @@ frame.handlers = {
     fill("mode", cycle.mode);
     fill("paused", cycle.paused);
     for (const badge of document.querySelectorAll("[data-shown=paused]")) badge.hidden = !cycle.paused;
-    const button = document.querySelector("[data-ask]");
+    const button = document.getElementById("pause");
     if (button) {
       button.dataset.ask = cycle.paused ? "resume" : "pause";
       button.textContent = cycle.paused ? "Resume moves" : "Pause moves";
@@ -31,6 +31,16 @@ frame.handlers = {
 function fill(field, text) {
   for (const element of document.querySelectorAll(`[data-field=${field}]`)) {
     if (element.textContent !== text) element.textContent = text;
+  }
+}
+
+// What decisions rest on grows old too, each thing by its own measure.
+function ages() {
+  for (const element of document.querySelectorAll("[data-at]")) {
+    const seconds = Math.max(0, (startedNow + performance.now() - startedAt - Date.parse(element.dataset.at)) / 1000);
+    const stale = seconds > Number(element.dataset.staleAfter);
+    element.classList.toggle("stale", stale);
+    element.textContent = `${words(seconds)} old${stale ? ": too old" : ""}`;
   }
 }
 

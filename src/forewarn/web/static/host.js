@@ -38,15 +38,21 @@ function curve(element, data) {
 // Figures are laid out before they are drawn: each then has the width that it keeps. The ones that stand are drawn anew.
 function chartsFor(holder, histories) {
   const titles = histories.map((data) => (data.unit && !data.title.includes(data.unit) ? `${data.title} (${data.unit})` : data.title));
-  const standing = [...holder.querySelectorAll("figcaption")].map((caption) => caption.textContent);
-  if (JSON.stringify(titles) !== JSON.stringify(standing)) holder.replaceChildren(...titles.map(figure));
+  const wanted = titles.map((title, i) => [...histories[i].reasons, title]);
+  const standing = [...holder.querySelectorAll("figcaption")].map((caption) => [...caption.children].map((e) => e.textContent));
+  if (JSON.stringify(wanted) !== JSON.stringify(standing)) holder.replaceChildren(...wanted.map(figure));
   return [...holder.querySelectorAll(".chart")];
 }
 
-function figure(title) {
+// The reasons in words stand beside the series that they were read off.
+function figure(texts) {
   const made = document.createElement("figure");
   const caption = document.createElement("figcaption");
-  caption.textContent = title;
+  texts.forEach((text, i) => {
+    const line = document.createElement(i < texts.length - 1 ? "b" : "span");
+    line.textContent = text;
+    caption.append(line);
+  });
   const chart = document.createElement("div");
   chart.className = "chart";
   made.append(caption, chart);
