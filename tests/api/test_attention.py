@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+from forewarn.domain.inventory import Criticality, VirtualMachine
 from forewarn.domain.plan import Plan, Refusal, Ticket, Verdict
+from forewarn.domain.risk import HORIZONS
 from forewarn.domain.situation import Snapshot
 from forewarn.web.attention import attention_of
 from forewarn.web.fleet import fleet_of
 from tests.api.test_fleet import small
-from tests.shown import NOW, snapshot_of
+from tests.shown import NOW, forecast_of, snapshot_of
 
 
 def doing(snapshot: Snapshot) -> str:
@@ -57,3 +59,40 @@ def test_it_says_when_nothing_has_to_be_done() -> None:
     idle = replace(busy, moves=())
     shown = attention_of(fleet_of(idle), 10)
     assert {item.doing for item in shown if item.row.vms and item.cell.at_risk} == {"no move is planned"}
+
+
+def test_vms_that_must_leave_sooner_stand_before_a_greater_risk_that_leaves_more_time() -> None:
+    fast, slow = forecast_of(PARTS[0], 0.9), forecast_of(PARTS[1], 0.99)
+    late = replace(slow, probabilities=(0.0, 0.0, 0.0, 0.0, 0.99, 0.99))
+    found = attention_of(fleet_of(guests(forecasts=(fast, late))), 10)
+    assert [item.cell.device for item in found] == ["a", "b"]
+    assert [item.start.crossing for item in found] == [HORIZONS[2], HORIZONS[4]]
+
+
+def test_what_is_at_stake_is_counted_by_criticality_and_says_what_is_not_proven() -> None:
+    first, second = attention_of(fleet_of(guests()), 10)
+    assert {first.stakes, second.stakes} == {
+        "2 VMs (1 critical, 1 low)",
+        "2 VMs (1 critical, 1 low) on its host; none is proven to depend on it",
+    }
+
+
+def test_a_risk_comes_with_what_is_usual_for_its_kind_where_that_is_known() -> None:
+    assert attention_of(fleet_of(guests()), 1)[0].usual == ""
+    usual = attention_of(fleet_of(guests(usual={"cpu": 0.0004})), 1)[0].usual
+    assert usual == "0.040 % within 7 days is usual for its kind"
+
+
+def guests(**more: object) -> Snapshot:
+    """A host with two VMs and two risky CPUs, of which the first is proven to be in their path."""
+    snapshot = small(("a", 0.9), ("b", 0.9))
+    sure = replace(snapshot.cluster.components[0], whole_host=True)
+    vms = tuple(
+        VirtualMachine(name, name, "h1", 1, 1, level)
+        for name, level in (("x", Criticality.HIGH), ("y", Criticality.LOW))
+    )
+    cluster = replace(snapshot.cluster, components=(sure, *snapshot.cluster.components[1:]), vms=vms)
+    return replace(snapshot, cluster=cluster, **more)  # type: ignore[arg-type]  # whatever the test wants otherwise
+
+
+PARTS = small(("a", 0.9), ("b", 0.9)).cluster.components

@@ -79,6 +79,16 @@ def test_the_charts_show_the_telemetry_behind_the_reasons_first() -> None:
     store.close()
 
 
+def test_a_reason_stands_beside_the_telemetry_that_it_was_read_off_and_beside_no_other() -> None:
+    fleet = fleet_of(small(("a", 0.2)))
+    store = store_with("cpu:a", "cpu_frequency", "cpu_temperature")
+    reason = Reason("cpu_temperature_last", "CPU reached 97 °C", 1.0)
+    forecast = replace(fleet.snapshot.forecasts[0], reasons=(reason,))
+    found = histories_of(store, SETTINGS, fleet.cells[0], forecast, NOW)
+    assert [history["reasons"] for history in found] == [["CPU reached 97 °C"], []]
+    store.close()
+
+
 def test_without_samples_there_are_no_charts() -> None:
     fleet = fleet_of(small(("a", 0.2)))
     store = DuckDBStore(None)

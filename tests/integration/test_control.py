@@ -1,5 +1,6 @@
 """The loop over the simulated world: it only looks when told to, and no failing cycle ends it."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,25 @@ def test_a_cycle_that_fails_is_logged_and_the_next_one_comes(tmp_path: Path) -> 
     assert snapshot is not None
     assert snapshot.cycle == 2
     assert all(forecast.unknown for forecast in snapshot.forecasts)
+    assert snapshot.standing.telemetry_at is None
+
+
+def test_a_snapshot_says_how_old_its_telemetry_is_what_is_usual_and_which_mode_rules(tmp_path: Path) -> None:
+    clock = SimulatedClock(START)
+    simulation = Simulation(1, clock, SimulationSettings(hosts=2, vms=4))
+    site = Site(tmp_path, clock, SiteSettings())
+    try:
+        for batch in simulation.world.history(1):
+            site.store.append(batch)
+        snapshot = site.control(simulation.driver).cycle()
+    finally:
+        site.close()
+    heard = snapshot.standing.telemetry_at
+    assert heard is not None
+    assert START - timedelta(hours=1) <= heard <= START
+    assert set(snapshot.usual) == set(snapshot.thresholds)
+    assert all(0 < snapshot.usual[kind] < snapshot.thresholds[kind] for kind in snapshot.usual)
+    assert snapshot.standing.mode == "observe"
 
 
 def test_alerts_that_cannot_be_told_break_no_cycle(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

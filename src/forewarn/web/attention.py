@@ -89,9 +89,8 @@ def _by_criticality(vms: Sequence[VirtualMachine]) -> str:
 
 
 def _doing(snapshot: Snapshot, cell: Cell, row: Row) -> str:
-    said = _moves(snapshot, cell)
-    if not said:
-        said = next((ticket.text for ticket in snapshot.plan.tickets if ticket.component == cell.component), "")
+    ticket = next((ticket.text for ticket in snapshot.plan.tickets if ticket.component == cell.component), "")
+    said = "; ".join(filter(None, (_moves(snapshot, cell), ticket)))
     if not said:
         said = next((v.text for v in snapshot.plan.verdicts if v.component == cell.component and not v.target), "")
     if said or not cell.at_risk:

@@ -96,4 +96,4 @@ def _guest(vm: VirtualMachine, moving: Outcome | None, planned: tuple[str, str] 
         return Guest(vm, f"no: {vm.immovable_because}", stuck=True)
     if planned is not None:
         return Guest(vm, planned[0], why=planned[1])
-    return Guest(vm, "can move", why=stays)
+    return Guest(vm, "can move", why=stays.partition(": ")[2] or stays)  # the rest says what the page shows already
