@@ -99,6 +99,11 @@ def test_an_unknown_time_to_drain_makes_it_unknown_and_says_what_is_known() -> N
     assert start.words(NOW) == "unknown; the threshold is crossed within 3 days"
 
 
+def test_a_time_to_drain_that_is_a_lower_bound_makes_it_an_upper_one() -> None:
+    start = safe_start(shown(), forecast_of(PART, 0.3), 0.1, Drain(3600.0, 1, 3))
+    assert start.words(NOW) == "before 2026-01-08 11:00 UTC, in 2 d 23 h"
+
+
 def test_one_that_has_passed_says_so() -> None:
     start = SafeStart(Drain(7200.0, 3), HORIZONS[0], NOW + HORIZONS[0])
     assert start.words(NOW) == "passed 1 h ago"

@@ -84,7 +84,8 @@ class SafeStart:
             return f"unknown; the threshold is crossed within {span(self.crossing.total_seconds())}"
         if self.latest <= now:
             return f"passed {ahead(self.latest, now)}"
-        return f"{moment(self.latest, now)}, {ahead(self.latest, now)}"
+        bound = "before " if self.drain.unpredicted else ""  # the time to drain is then a lower bound
+        return f"{bound}{moment(self.latest, now)}, {ahead(self.latest, now)}"
 
 
 def drain_of(snapshot: Snapshot, host: str) -> Drain:
