@@ -115,6 +115,7 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _server("forewarn_evidence_judged", "Forecasts judged at this site", "kind"),
     _server("forewarn_evidence_precision_low", "Lower 95 % bound of their precision", "kind"),
     _server("forewarn_proposals", "Moves that wait for a mode or an approval"),
+    _server("forewarn_verdicts", "Options that the last plan rejected or a guard held back, by cause", "refusal"),
     _server("forewarn_cordons", "Hosts that shall receive no new VM"),
     _server("forewarn_limit", "A limit on acting", "name"),
     _server("forewarn_limit_used", "How much of it is used", "name"),

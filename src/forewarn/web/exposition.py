@@ -113,6 +113,7 @@ def _of_standing(snapshot: Snapshot, now: datetime) -> list[str]:
         *_family("forewarn_evidence_precision_low", lows),
         *_family("forewarn_proposals", [({}, float(len(plan.proposals)))]),
         *_family("forewarn_cordons", [({}, float(len(plan.cordons)))]),
+        *_family("forewarn_verdicts", _by("refusal", Counter(str(verdict.refusal) for verdict in plan.verdicts))),
         *_of_limits(standing.budgets),
     ]
 
