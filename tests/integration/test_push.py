@@ -50,18 +50,23 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}/api/v1"
         self.folder.mkdir()
         database = Database(f"sqlite:///{self.folder / 'state.sqlite'}")
-        _, self.token = Credentials(database).make_token(NewToken("rack 7", Role.AGENT, ("host07*",)), "a test")
+        credentials = Credentials(database)
+        _, self.token = credentials.make_token(NewToken("rack 7", Role.AGENT, ("host07*",)), "a test")
+        _, self._watching = credentials.make_token(NewToken("a Prometheus", Role.VIEWER), "a test")
         database.close()
 
     @contextmanager
     def up(self, end: int = signal.SIGTERM) -> Iterator[None]:
         command = [sys.executable, "-m", "forewarn", "up", "--state", str(self.folder), "--port", str(self.port)]
         with running(command, end):
-            eventually(lambda: metric(f"{self.url}/metrics", "forewarn_ingest_bodies_total") is not None, deadline=60)
+            eventually(lambda: self.metric("forewarn_ingest_bodies_total") is not None, deadline=60)
             yield
 
+    def metric(self, name: str) -> float | None:
+        return metric(f"{self.url}/metrics", name, self._watching)
+
     def taken(self) -> float:
-        return metric(f"{self.url}/metrics", "forewarn_ingest_samples_total") or 0.0
+        return self.metric("forewarn_ingest_samples_total") or 0.0
 
     def stored(self, host: str) -> list[datetime]:
         """The times of a series that every machine has, once the server has ended."""
@@ -73,10 +78,10 @@ class Server:
             store.close()
 
 
-def metric(url: str, name: str) -> float | None:
+def metric(url: str, name: str, token: str = "") -> float | None:
     """The sum of a metric's series on a page of metrics; None where there is no page or no such metric."""
     try:
-        page = httpx.get(url, timeout=10).text
+        page = httpx.get(url, timeout=10, headers={"Authorization": f"Bearer {token}"} if token else {}).text
     except httpx.HTTPError:
         return None
     found = re.findall(rf"^{re.escape(name)}(?:{{.*}})? (\S+)$", page, re.MULTILINE)
@@ -129,7 +134,7 @@ remote_write:
 """
         stack.enter_context(prometheus(tmp_path, config))
         eventually(lambda: server.taken() > 500, deadline=90)
-        assert metric(f"{server.url}/metrics", "forewarn_ingest_refused_total") is None
+        assert server.metric("forewarn_ingest_refused_total") is None
     assert len(server.stored("host07")) >= 2
 
 
@@ -170,4 +175,4 @@ def test_another_hosts_series_are_refused_and_given_up(tmp_path: Path) -> None:
     with server.up(), agent(tmp_path, f"{server.url}/write", server.token, "host08") as metrics:
         eventually(lambda: (metric(metrics, "forewarn_push_dropped_samples_total") or 0) > 0, deadline=60)
         assert server.taken() == 0
-        assert (metric(f"{server.url}/metrics", "forewarn_ingest_refused_total") or 0) > 0
+        assert (server.metric("forewarn_ingest_refused_total") or 0) > 0
