@@ -37,7 +37,8 @@ class Windows:
             mine = (WINDOWS.c.source == source, WINDOWS.c.ended_at.is_(None))
             known = [(row.id, _window(row)) for row in connection.execute(select(WINDOWS).where(*mine))]
             wanted = dict.fromkeys(windows)  # in order, each once
-            for window in wanted.keys() - {window for _, window in known}:
+            standing = {window for _, window in known}
+            for window in (window for window in wanted if window not in standing):
                 connection.execute(insert(WINDOWS).values(**asdict(window), ended_at=None))
             gone = [number for number, window in known if window not in wanted]
             connection.execute(update(WINDOWS).where(WINDOWS.c.id.in_(gone)).values(ended_at=now))
