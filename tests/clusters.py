@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from forewarn.decide import planner
+from forewarn.decide.policy import PolicySettings, next_ladder
 from forewarn.domain.inventory import Cluster, Component, Criticality, Host, HostState, Kind, VirtualMachine, VmState
-from forewarn.domain.plan import Move, MoveState, Outcome
+from forewarn.domain.plan import Move, MoveState, Outcome, Plan
 from forewarn.domain.risk import HORIZONS, FailureForecast
 from forewarn.domain.situation import LadderStep, Situation, Workload
 
@@ -103,3 +105,9 @@ def situation(
     forecasts = tuple(forecast(each, risks.get(each.id, risks.get(each.host, HEALTHY))) for each in parts)
     cluster = Cluster(NOW, 7, hosts, parts, tuple(vms))
     return Situation(cluster, forecasts, tuple(workloads), tuple(ladder), tuple(in_flight), tuple(recent), paused)
+
+
+def plan(seen: Situation, settings: PolicySettings, now: datetime) -> tuple[Plan, tuple[LadderStep, ...]]:
+    """The plan for a situation, and the ladder that it stands on."""
+    ladder = next_ladder(seen, settings, now)
+    return planner.plan(seen, ladder, settings, now), ladder

@@ -5,7 +5,7 @@ that fails is logged, and the next one starts afresh: the state it needs is in t
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -38,7 +38,6 @@ from forewarn.state.decisions import DecisionLog
 from forewarn.state.events import FailureEvents
 from forewarn.state.ladder import Ladder
 from forewarn.state.log import LogLines
-from forewarn.state.requests import RequestKind
 from forewarn.state.snapshot import SnapshotFile, write_whole
 from forewarn.store.base import TelemetryStore
 
@@ -120,22 +119,22 @@ class Control:
         self._cycles = 0
         self._last: Cluster | None = None
         self._told = told.Told()
-        self._followed: tuple[Outcome, ...] = ()
 
     def cycle(self) -> Snapshot:
         """Look once, decide once, act once, and leave a snapshot whose sentence says what happened."""
         now = self._clock.now()
         cluster = self._driver.inventory()
-        leader = self._wait()
-        obeyed = () if leader else self._obey(cluster, now)
-        forecasts = self._forecast(cluster, now)
+        leader, followed = self._lead()
+        obeyed = () if leader else followed + self._obey(cluster, now)
+        heard = last_heard(self._store.devices())
+        forecasts = self._forecast(cluster, heard, now)
         decision = Decision(self._situation(cluster, forecasts, now), self._rules.policy, now, self._rules.authority)
         plan, ladder = decision.plan()
         if not leader:
             marks = self._mark(decision, plan)
             outcomes = obeyed + self._act(plan, cluster)
             self._remember(decision, plan, ladder, self._lines(decision, plan, ladder, marks, outcomes))
-        snapshot = self._leave_snapshot(decision, plan, ladder, leader)
+        snapshot = self._leave_snapshot(decision, plan, ladder, leader, max(heard.values(), default=None))
         if not leader:
             self._tell_others(snapshot)
         return snapshot
@@ -165,45 +164,45 @@ class Control:
         except Exception:
             logger.exception("the alerts of a cycle could not be told")
 
-    def _wait(self) -> str:
-        """Who leads in this one's stead; empty while this one leads, or may only observe."""
+    def _lead(self) -> tuple[str, tuple[Outcome, ...]]:
+        """Who leads in this one's stead, or nobody and what a new leader found; whoever only observes needs no lead."""
         try:
-            self._followed = self._hands.executor.lead() if self._hands else ()
+            return "", self._hands.executor.lead() if self._hands else ()
         except NotLeading as waiting:
-            return str(waiting)
-        return ""
+            return str(waiting), ()
 
     def _obey(self, cluster: Cluster, now: datetime) -> tuple[Outcome, ...]:
         """Do what people asked for since the last cycle; what concerns moves needs hands, but a pause is remembered."""
         memory = self._memory
         requests = memory.orders.requests.take()
-        lines = memory.orders.carry_out(requests, memory.ledger.evidence(), cluster, now)
+        evidence = memory.ledger.evidence() if requests else ()
+        lines = memory.orders.carry_out(requests, evidence, cluster, now)
         expired = memory.orders.grants.drop_expired(now)
         memory.log.append((*lines, *(narrate.expired_line(grant, now) for grant in expired)))
-        if self._hands is None:
-            return self._followed
-        if any(request.kind is RequestKind.RELEASE for request in requests):
-            lifted = self._hands.cordons.release("everything that Forewarn had set is released")
-            memory.log.append(LogLine(now, Severity.NOTICE, text, host) for host, text in lifted)
-        return self._followed + self._hands.executor.obey(requests)
+        return self._hands.executor.obey(requests) if self._hands else ()
 
     def _mark(self, decision: Decision, plan: Plan) -> tuple[LogLine, ...]:
-        """Cordon the hosts that the plan names, and no others; while everything is stopped, leave them as they are."""
+        """Cordon the hosts that the plan names, and no others; while everything is stopped, leave them as they are.
+
+        After a release none is cordoned; what could not be lifted is tried again in each cycle.
+        """
         if self._hands is None:
             return ()
-        stopped = bool(decision.breaker.tripped or decision.situation.paused)
-        changes = self._hands.cordons.settle(plan.cordons, decision.situation.cluster, stopped=stopped)
+        released = self._memory.orders.requests.released()
+        stopped = bool(decision.breaker.tripped or decision.situation.paused) and not released
+        cluster, cordons = decision.situation.cluster, self._hands.cordons
+        changes = cordons.withdraw() if released else cordons.settle(plan.cordons, cluster, stopped=stopped)
         return tuple(LogLine(decision.now, Severity.NOTICE, text, host) for host, text in changes)
 
     def _act(self, plan: Plan, cluster: Cluster) -> tuple[Outcome, ...]:
         return self._hands.executor.run(plan, cluster) if self._hands else ()
 
-    def _forecast(self, cluster: Cluster, now: datetime) -> tuple[FailureForecast, ...]:
+    def _forecast(self, cluster: Cluster, heard: Mapping[str, datetime], now: datetime) -> tuple[FailureForecast, ...]:
         frames = {
             kind: frame.build(self._store.features(self._catalog, kind, [now]), self._catalog, kind)
             for kind in COMPONENT_KINDS
         }
-        made = fresh(self._forecaster.forecast(frames), last_heard(self._store.devices()), self._settings.silent_s, now)
+        made = fresh(self._forecaster.forecast(frames), heard, self._settings.silent_s, now)
         return complete(cluster, made, now)
 
     def _situation(self, cluster: Cluster, forecasts: tuple[FailureForecast, ...], now: datetime) -> Situation:
@@ -249,7 +248,7 @@ class Control:
         memory, situation, policy = self._memory, decision.situation, self._rules.policy
         memory.failures.record(failures(self._last, situation))
         memory.ladder.save(ladder)
-        if decision.breaker.tripped:
+        if decision.breaker != situation.breaker:
             memory.orders.breaker.trip(decision.breaker.text)
         memory.ledger.record(situation.forecasts, ladder, policy.threshold, policy.horizon)
         if since := memory.ledger.open_since():
@@ -258,11 +257,18 @@ class Control:
         memory.log.append(lines)
         written = decision.to_json()
         write_whole(memory.decision, written)
-        memory.decisions.append(decision.now, written, plan, situation)
+        memory.decisions.append(decision.now, written, plan, replace(situation, breaker=decision.breaker))
         self._last = situation.cluster
         self._cycles += 1
 
-    def _leave_snapshot(self, decision: Decision, plan: Plan, ladder: tuple[LadderStep, ...], leader: str) -> Snapshot:
+    def _leave_snapshot(
+        self,
+        decision: Decision,
+        plan: Plan,
+        ladder: tuple[LadderStep, ...],
+        leader: str,
+        telemetry_at: datetime | None,
+    ) -> Snapshot:
         situation, now, policy = decision.situation, decision.now, self._rules.policy
         running = self._memory.journal.in_flight()
         ended = self._memory.journal.recent(now - timedelta(seconds=self._settings.recent_s))
@@ -285,12 +291,12 @@ class Control:
             paused=situation.paused,
             simulated=any(host.simulated for host in situation.cluster.hosts),
             log=self._memory.log.recent(self._settings.log_lines),
-            standing=self._standing(decision, leader),
+            standing=self._standing(decision, leader, telemetry_at),
         )
         self._memory.snapshot.write(snapshot)
         return snapshot
 
-    def _standing(self, decision: Decision, leader: str) -> Standing:
+    def _standing(self, decision: Decision, leader: str, telemetry_at: datetime | None) -> Standing:
         situation = decision.situation
         cordons = self._hands.cordons.budget(situation.cluster) if self._hands else ()
         return Standing(
@@ -302,7 +308,7 @@ class Control:
             breaker=decision.breaker.text,
             leader=leader,
             budgets=(*self._hands.executor.budgets(situation.cluster), *cordons) if self._hands else (),
-            telemetry_at=max(last_heard(self._store.devices()).values(), default=None),
+            telemetry_at=telemetry_at,
         )
 
 

@@ -54,12 +54,35 @@ def test_after_a_release_no_cordon_of_ours_is_left_and_none_is_set_while_paused(
     run = Run(tmp_path)
     run.simulation.driver.cordon_by_hand("host01")
     assert run.cordoned == ["host01", "host05"]
-    for kind in (RequestKind.PAUSE, RequestKind.RELEASE):
-        run.site.memory.orders.requests.make(kind, "ann", "Forewarn leaves")
+    run.site.memory.orders.requests.make(RequestKind.RELEASE, "ann", "Forewarn leaves")
     run.on(90)
     assert run.cordoned == ["host01"]
     told = [line.text for line in run.site.memory.log.recent(50)]
     assert "host05 is not cordoned any more: everything that Forewarn had set is released" in told
+    snapshot = run.site.memory.snapshot.read()
+    assert snapshot is not None
+    assert snapshot.paused == "Forewarn leaves (ann)"
+    run.site.close()
+
+
+def test_a_release_while_the_placement_service_is_silent_is_made_up_for(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.simulation.driver.fail_next_uncordon()
+    run.site.memory.orders.requests.make(RequestKind.RELEASE, "ann", "Forewarn leaves")
+    run.on(30)
+    assert run.cordoned == ["host05"]
+    run.on(30)
+    assert run.cordoned == []
+    run.site.close()
+
+
+def test_after_moves_are_resumed_hosts_are_cordoned_again(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.site.memory.orders.requests.make(RequestKind.RELEASE, "ann", "a look")
+    run.on(30)
+    run.site.memory.orders.requests.make(RequestKind.RESUME, "ann", "go on")
+    run.on(60)
+    assert run.cordoned == ["host05"]
     run.site.close()
 
 

@@ -10,12 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from forewarn.decide.narrate import part_name
-from forewarn.decide.planner import plan
 from forewarn.decide.policy import PolicySettings
 from forewarn.domain.inventory import Cluster, Component, Criticality, Host, HostState, Kind, VirtualMachine, VmState
 from forewarn.domain.plan import PROACTIVE_FAILURE_AVOIDANCE, MoveState, Outcome, Plan
 from forewarn.domain.situation import LadderStep, Rung, Situation, Workload
-from tests.clusters import GIB, NOW, host, outcome, part, situation, vm
+from tests.clusters import GIB, NOW, host, outcome, part, plan, situation, vm
 
 T = TypeVar("T")
 

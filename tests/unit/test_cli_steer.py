@@ -141,7 +141,7 @@ def test_a_release_without_a_controller_is_done_at_once_and_pauses(state: Path, 
     with pytest.raises(ConfigurationError, match="say --all"):
         run(state, "release", "--reason", "we stop")
     assert "nothing of Forewarn's was set" in run(state, "release", "--all", "--reason", "we stop").output
-    assert [request.kind for request in Requests(database).take()] == [RequestKind.PAUSE]
+    assert [request.kind for request in Requests(database).take()] == [RequestKind.RELEASE]
 
 
 def test_a_controller_that_runs_is_asked_to_release(state: Path, database: Database, tmp_path: Path) -> None:
@@ -151,4 +151,4 @@ def test_a_controller_that_runs_is_asked_to_release(state: Path, database: Datab
         (said,) = opened.release(ObservedDriver(store.devices, RealClock()), "we stop")
     store.close()
     assert said.startswith("the controller was asked")
-    assert [request.kind for request in Requests(database).take()] == [RequestKind.PAUSE, RequestKind.RELEASE]
+    assert [request.kind for request in Requests(database).take()] == [RequestKind.RELEASE]

@@ -5,14 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from forewarn.decide.planner import plan
 from forewarn.decide.policy import PolicySettings
 from forewarn.domain.authority import Approval, Window, WindowKind
 from forewarn.domain.inventory import Criticality, HostState, Kind, VmState
 from forewarn.domain.plan import COST_BENEFIT, PROACTIVE_FAILURE_AVOIDANCE, MoveState, Plan, Refusal, Verdict
 from forewarn.domain.risk import Reason
 from forewarn.domain.situation import Breaker, Rung, Situation, Workload
-from tests.clusters import GIB, NOW, forecast, host, outcome, part, situation, vm
+from tests.clusters import GIB, NOW, forecast, host, outcome, part, plan, situation, vm
 
 HIGH, NORMAL, LOW = Criticality.HIGH, Criticality.NORMAL, Criticality.LOW
 SETTINGS = PolicySettings(thresholds=dict.fromkeys(("cpu", "disk", "memory", "network", "power"), 0.1))

@@ -3,12 +3,11 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from forewarn.decide.planner import plan
 from forewarn.decide.policy import PolicySettings
 from forewarn.decide.told import Told, tell
 from forewarn.domain.inventory import Component, Criticality, Kind
 from forewarn.domain.situation import Breaker, Situation
-from tests.clusters import NOW, host, part, situation, vm
+from tests.clusters import NOW, host, part, plan, situation, vm
 
 POLICY = PolicySettings(threshold_fallback=0.1, hold_down_cycles=2)
 SUPPLIES = [part("a", Kind.POWER, device, group="a/psu", spares=1) for device in ("PSU1", "PSU2")]

@@ -78,8 +78,7 @@ class Cordons:
 
         While everything is `stopped`, what is held is only renewed.
         """
-        with self._writing():
-            pass  # whoever was overtaken lifts nothing either
+        self._check_lead()  # whoever was overtaken lifts nothing either
         if stopped:
             return _said((cordon.host, self._renew(cordon)) for cordon in self.held())
         wanted_by_host = {cordon.host: cordon for cordon in wanted}
@@ -103,6 +102,12 @@ class Cordons:
     def budget(self, cluster: Cluster) -> tuple[Budget, ...]:
         """How many hosts are cordoned, of how many that may be."""
         return (Budget("cordons", len(self.held()), self._settings.limit(len(cluster.hosts)), self.held_back),)
+
+    def withdraw(self) -> tuple[Told, ...]:
+        """Lift everything; what the placement service does not answer for is lifted by a later call."""
+        self._check_lead()
+        why = "everything that Forewarn had set is released"
+        return _said((cordon.host, self._lift(cordon.host, why)) for cordon in self.held())
 
     def release(self, why: str) -> tuple[Told, ...]:
         """Lift every cordon of Forewarn; returns each host and a sentence. Raises what the placement service raises."""
@@ -160,6 +165,11 @@ class Cordons:
     def _forget(self, host: str) -> None:
         with self._writing() as connection:
             connection.execute(delete(CORDONS).where(CORDONS.c.host == host))
+
+    def _check_lead(self) -> None:
+        if self._leadership:
+            with self._database.read() as connection:
+                self._leadership.check(connection)
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:

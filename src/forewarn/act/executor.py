@@ -96,7 +96,7 @@ class Executor:
         if request.kind is RequestKind.ABORT_MOVE:
             ended = self.cancel(request.args.get("move", ""), pause_reason(request))
             return () if ended is None else (ended,)
-        if request.kind is not RequestKind.PAUSE:
+        if request.kind not in (RequestKind.PAUSE, RequestKind.RELEASE):
             return ()
         self.guards.pause(pause_reason(request))
         return self.cancel_all(pause_reason(request)) if request.args.get("running") == ABORT else ()

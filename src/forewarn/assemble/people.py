@@ -1,24 +1,14 @@
-"""Tokens as the command line makes them: straight in the state database, also while the controller runs.
+"""Tokens as the command line makes them: straight in the state database, also while the controller runs."""
 
-Whoever may write that file is an admin; the audit says which user of the operating system it was.
-"""
-
-import os
-import pwd
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from forewarn import config
-from forewarn.assemble.site import AUDIT_FILE, DATABASE_FILE
-from forewarn.assemble.up import UpSettings
-from forewarn.clock import Clock, RealClock
-from forewarn.domain.people import Role
+from forewarn.assemble.kept import Kept, opened
+from forewarn.clock import Clock
 from forewarn.errors import CredentialRefused, StateError
-from forewarn.state.audit import Audit, Deed
 from forewarn.state.credentials import Credential, Credentials, NewToken
-from forewarn.state.database import Database
 
 _ROW_MAX = 2**63 - 1
 
@@ -28,14 +18,16 @@ class Registry:
     """The tokens of one state folder, and who asks here."""
 
     credentials: Credentials
-    audit: Audit
-    clock: Clock
-    who: str
+    kept: Kept
+
+    @property
+    def clock(self) -> Clock:
+        return self.kept.clock
 
     def add(self, new: NewToken, why: str) -> tuple[Credential, str]:
         """A new token and its secret. Raises CredentialRefused, also without a reason."""
         _check_reason(why)
-        made, secret = self.credentials.make_token(new, self.who)
+        made, secret = self.credentials.make_token(new, self.kept.who)
         detail = {"name": made.principal.name, "role": str(new.role), "hosts": " ".join(new.hosts)}
         self._record("token.add", made.id, why, detail)
         return made, secret
@@ -54,8 +46,7 @@ class Registry:
         return list(self.credentials.tokens(limit=_ROW_MAX)[0])
 
     def _record(self, action: str, token: int, why: str, detail: Mapping[str, str]) -> None:
-        told = {"by": "command line", **detail}
-        self.audit.record(Deed(self.who, Role.ADMIN, action, f"token {token}", why.strip(), detail=told))
+        self.kept.record(action, f"token {token}", why, detail)
 
 
 @contextmanager
@@ -63,17 +54,10 @@ def registry(
     folder: Path, configuration: Path | None, environment: Mapping[str, str], *, create: bool = False
 ) -> Iterator[Registry]:
     """The tokens kept in `folder`; `create` makes it, since the first token may come before the first start."""
-    settings = config.load(UpSettings, configuration, environment).state
     if create:
         _make(folder)
-    clock = RealClock()
-    database = Database(f"sqlite:///{folder / DATABASE_FILE}", clock, settings.database)
-    try:
-        credentials = Credentials(database, settings.credentials)
-        audit = Audit(database, folder / AUDIT_FILE, settings.audit)
-        yield Registry(credentials, audit, clock, f"operator {os_user()} of the OS")
-    finally:
-        database.close()
+    with opened(folder, configuration, environment) as kept:
+        yield Registry(Credentials(kept.database, kept.settings.state.credentials), kept)
 
 
 def as_dict(token: Credential, clock: Clock) -> dict[str, object]:
@@ -105,11 +89,3 @@ def _make(folder: Path) -> None:
 def _check_reason(why: str) -> None:
     if not why.strip():
         raise CredentialRefused("say why with --reason: it goes into the audit")
-
-
-def os_user() -> str:
-    """The user who asks: the process's owner, not what the environment says, which anybody may set."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())

@@ -10,20 +10,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from forewarn import config
+import pyarrow as pa
+
 from forewarn.act.cordons import Cordons
-from forewarn.assemble.people import os_user
-from forewarn.assemble.site import AUDIT_FILE, DATABASE_FILE
-from forewarn.assemble.up import UpSettings
-from forewarn.clock import Clock, RealClock
+from forewarn.assemble.kept import Kept, opened
+from forewarn.assemble.site import DATABASE_FILE
+from forewarn.clock import Clock
 from forewarn.domain.events import FailureEvent, LabelState
 from forewarn.domain.inventory import Kind
-from forewarn.domain.people import Role
 from forewarn.drivers.base import Cordoner
+from forewarn.drivers.none import ObservedDriver
 from forewarn.errors import ConfigurationError, StateError
 from forewarn.ledger import Judged, Ledger
-from forewarn.state.audit import Audit, Deed
-from forewarn.state.database import Database
 from forewarn.state.events import FailureEvents
 from forewarn.state.leadership import Leadership
 from forewarn.state.requests import Request, RequestKind, Requests
@@ -35,28 +33,25 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 class Desk:
     """The state of one site, as a person at its command line may use it."""
 
-    database: Database
     requests: Requests
     failures: FailureEvents
     ledger: Ledger
-    audit: Audit
-    clock: Clock
-    who: str
+    kept: Kept
 
     def ask(self, kind: RequestKind, why: str, args: Mapping[str, str] | None = None) -> Request:
         """Leave a request for the controller. Raises StateError without a reason."""
         given = {name: value for name, value in (args or {}).items() if value}
-        made = self.requests.make(kind, self.who, why, given)
-        self._audit(f"request.{kind}", f"request {made.id}", why, given)
+        made = self.requests.make(kind, self.kept.who, why, given)
+        self.kept.record(f"request.{kind}", f"request {made.id}", why, given)
         return made
 
     def add_failure(self, event: FailureEvent) -> None:
         """Write down a failure that a person saw. Raises StateError for one that is known, or without a cause."""
         if not event.text.strip():
             raise StateError("say what was seen with --reason: models learn from it")
-        if not self.failures.record([replace(event, source=self.who)]):
+        if not self.failures.record([replace(event, source=self.kept.who)]):
             raise StateError(f"that failure of {event.component or event.host} is written down already")
-        self._audit("failures.add", event.component or event.host, event.text, {"host": event.host})
+        self.kept.record("failures.add", event.component or event.host, event.text, {"host": event.host})
 
     def judge(self, component: str, state: LabelState, why: str) -> tuple[int, bool]:
         """Say whether a part really failed, or was to fail: of its failures how many, and whether of its forecast.
@@ -68,10 +63,10 @@ class Desk:
         events = [event for event in self._all_failures() if event.component == component]
         for event in events:
             self.failures.judge(event, state)
-        forecast = self.ledger.say(component, state, f"{self.who}: {why}")
+        forecast = self.ledger.say(component, state, f"{self.kept.who}: {why}")
         if not events and not forecast:
             raise StateError(f"neither a failure nor a forecast of {component!r} is known here: see `failures list`")
-        self._audit(f"failures.{state}", component, why, {})
+        self.kept.record(f"failures.{state}", component, why, {})
         return len(events), forecast
 
     def list_failures(self) -> tuple[tuple[FailureEvent, ...], tuple[Judged, ...]]:
@@ -79,49 +74,38 @@ class Desk:
         return self._all_failures(), self.ledger.recent()
 
     def release(self, cordoner: Cordoner, why: str) -> tuple[str, ...]:
-        """Undo what Forewarn has set. A controller that runs is asked to, and to pause; else it is done here.
+        """Undo what Forewarn has set. A controller is asked to, and to pause; if none runs, it is done here too.
 
         Returns a sentence for each thing done. Raises StateError without a reason, and what the driver raises.
         """
-        self.ask(RequestKind.PAUSE, why)
+        self.ask(RequestKind.RELEASE, why)
         if self._controller_runs():
-            self.ask(RequestKind.RELEASE, why)
             return ("the controller was asked to pause and to lift every cordon: see its log",)
-        lifted = Cordons(cordoner, self.database).release(why)
-        self._audit("release", "every cordon", why, {"hosts": " ".join(host for host, _ in lifted)})
+        lifted = Cordons(cordoner, self.kept.database).release(why)
+        self.kept.record("release", "every cordon", why, {"hosts": " ".join(host for host, _ in lifted)})
         return tuple(text for _, text in lifted) or ("nothing of Forewarn's was set",)
 
     def _controller_runs(self) -> bool:
-        ends = Leadership(self.database).expires_at()
-        return ends is not None and ends > self.clock.now()
+        ends = Leadership(self.kept.database).expires_at()
+        return ends is not None and ends > self.kept.clock.now()
 
     def _all_failures(self) -> tuple[FailureEvent, ...]:
-        return self.failures.between(LONG_AGO, self.clock.now() + timedelta(days=1))
-
-    def _audit(self, action: str, target: str, why: str, detail: Mapping[str, str]) -> None:
-        self.audit.record(Deed(self.who, Role.ADMIN, action, target, why, detail={"by": "command line", **detail}))
+        return self.failures.between(LONG_AGO, self.kept.clock.now() + timedelta(days=1))
 
 
 @contextmanager
 def desk(folder: Path, configuration: Path | None, environment: Mapping[str, str]) -> Iterator[Desk]:
     """Open the state of `folder`. Raises StateError where none is kept."""
-    settings = config.load(UpSettings, configuration, environment)
     if not (folder / DATABASE_FILE).exists():
         raise StateError(f"nothing is kept in {folder}: name the folder of the controller with --state")
-    clock = RealClock()
-    database = Database(f"sqlite:///{folder / DATABASE_FILE}", clock, settings.state.database)
-    try:
-        yield Desk(
-            database,
-            Requests(database, settings.state.requests),
-            FailureEvents(database),
-            Ledger(database, settings.ledger),
-            Audit(database, folder / AUDIT_FILE, settings.state.audit),
-            clock,
-            f"operator {os_user()} of the OS",
-        )
-    finally:
-        database.close()
+    with opened(folder, configuration, environment) as kept:
+        requests = Requests(kept.database, kept.settings.state.requests)
+        yield Desk(requests, FailureEvents(kept.database), Ledger(kept.database, kept.settings.ledger), kept)
+
+
+def cordoner(clock: Clock) -> Cordoner:
+    """What lifts cordons without a controller. Where hosts are only watched, none can ever have been set."""
+    return ObservedDriver(lambda: pa.table({}), clock)
 
 
 def failure(host: str, component: str, kind: str, at: str, text: str, now: datetime) -> FailureEvent:

@@ -117,13 +117,12 @@ def release(
 ) -> None:
     """Undo everything that Forewarn has set on hosts, and only that; a controller that runs is paused."""
     from forewarn.assemble import steer
-    from forewarn.assemble.release import cordoner
     from forewarn.errors import ConfigurationError
 
     if not everything:
         raise ConfigurationError("say --all: everything that Forewarn has set is released, or nothing")
     with steer.desk(folder, config_file, os.environ) as desk:
-        for text in desk.release(cordoner(desk.clock), reason):
+        for text in desk.release(steer.cordoner(desk.kept.clock), reason):
             typer.echo(text)
 
 

@@ -28,17 +28,21 @@ class Decision:
     authority: AuthoritySettings = field(default_factory=AuthoritySettings)
 
     @cached_property
+    def ladder(self) -> tuple[LadderStep, ...]:
+        """Where every part stands after this decision."""
+        return next_ladder(self.situation, self.settings, self.now)
+
+    @cached_property
     def breaker(self) -> Breaker:
         """How the breaker stands after this decision: as it stood, or tripped by what turned risky together."""
-        ladder = next_ladder(self.situation, self.settings, self.now)
-        text = trip(self.situation, ladder, self.settings.breaker, self.now)
+        text = trip(self.situation, self.ladder, self.settings.breaker, self.now)
         return replace(self.situation.breaker, text=text) if text else self.situation.breaker
 
     def plan(self) -> tuple[Plan, tuple[LadderStep, ...]]:
         """The plan and the next ladder; the same again each time."""
         situation = replace(self.situation, breaker=self.breaker)
-        wished, ladder = plan(situation, self.settings, self.now)
-        return permit(wished, situation, self.authority, self.now), ladder
+        wished = plan(situation, self.ladder, self.settings, self.now)
+        return permit(wished, situation, self.authority, self.now), self.ladder
 
     def to_json(self) -> bytes:
         return _DECISION.dump_json(self)

@@ -25,6 +25,7 @@ class Outlook:
     ) -> None:
         self.situation, self.settings, self.cluster = situation, settings, situation.cluster
         self.ladder, self.now = ladder, now
+        self._oldest = now - timedelta(seconds=settings.restraint.forecast_age_s_max)
         self._rungs = {step.component: step.rung for step in ladder}
         self._probabilities = score.known(situation.forecasts, settings.horizon)
         self._thresholds = {kind: settings.threshold(kind) for kind in Kind}
@@ -35,7 +36,7 @@ class Outlook:
         """By host, in the order of names: its parts on the rung `move` and over their threshold, the worst first."""
         found: dict[str, list[Risk]] = {}
         for forecast in self.situation.forecasts:
-            if forecast in self.stale:
+            if self._is_stale(forecast):
                 continue
             if self._exceeds(forecast) and self._rungs[forecast.component] is Rung.MOVE:
                 found.setdefault(forecast.host, []).append(self._risk(forecast))
@@ -50,8 +51,7 @@ class Outlook:
     @cached_property
     def stale(self) -> tuple[FailureForecast, ...]:
         """The forecasts that are too old to act on."""
-        oldest = self.now - timedelta(seconds=self.settings.restraint.forecast_age_s_max)
-        return tuple(forecast for forecast in self.situation.forecasts if forecast.time < oldest)
+        return tuple(forecast for forecast in self.situation.forecasts if self._is_stale(forecast))
 
     @cached_property
     def blocked(self) -> Mapping[str, tuple[Refusal, str]]:
@@ -114,6 +114,9 @@ class Outlook:
             f"with p={risk.probability:.3g}, over its threshold {risk.threshold:.3g}"
         )
 
+    def _is_stale(self, forecast: FailureForecast) -> bool:
+        return forecast.time < self._oldest
+
     def _exceeds(self, forecast: FailureForecast) -> bool:
         return self._probabilities.get(forecast.component, 0.0) > self._thresholds[forecast.kind]
 
@@ -122,7 +125,7 @@ class Outlook:
         return Risk(forecast.component, forecast.kind, forecast.host, probability, self.settings.horizon, threshold)
 
     def _why_blocked(self, forecast: FailureForecast) -> str:
-        if forecast in self.stale:
+        if self._is_stale(forecast):
             age_s = (self.now - forecast.time).total_seconds()
             return f"the forecast of its {part_name(forecast.component)} is {age_s:.0f} s old"
         if self._exceeds(forecast):

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from forewarn.decide import score
 from forewarn.decide.outlook import Outlook
 from forewarn.decide.placement import Projection, Target, suitable
-from forewarn.decide.policy import PolicySettings, next_ladder
+from forewarn.decide.policy import PolicySettings
 from forewarn.decide.remarks import cordons, held_back, stopped_because, tickets, watched
 from forewarn.decide.restraint import contested, resting, window_of
 from forewarn.domain.inventory import Criticality, HostState, VirtualMachine, VmState
@@ -22,14 +22,13 @@ from forewarn.domain.risk import HORIZONS, Risk
 from forewarn.domain.situation import LadderStep, Situation
 
 
-def plan(situation: Situation, settings: PolicySettings, now: datetime) -> tuple[Plan, tuple[LadderStep, ...]]:
-    """What to do now, what not and why, and where every part then stands on the ladder."""
-    ladder = next_ladder(situation, settings, now)
+def plan(situation: Situation, ladder: tuple[LadderStep, ...], settings: PolicySettings, now: datetime) -> Plan:
+    """What to do now, what not and why. `ladder` is where every part stands after the situation's forecasts."""
     outlook = Outlook(situation, settings, ladder, now)
     planning = _Planning(outlook, now)
     for candidate in sorted(_candidates(outlook), key=_urgency):
         planning.decide(candidate)
-    return planning.finished(), ladder
+    return planning.finished()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ class Mishaps:
         self._to_lose: set[str] = set()
         self._to_time_out: set[str] = set()
         self._unreachable = ""
+        self._uncordon_fails = False
         self._lock = RLock()
 
     def fail_next_move(self, vm: str, text: str = "", at: float = BROKEN_AT) -> None:
@@ -29,6 +30,11 @@ class Mishaps:
         """Start the next move of this VM, but answer as if the call had timed out."""
         with self._lock:
             self._to_time_out.add(vm)
+
+    def fail_next_uncordon(self) -> None:
+        """Let the next call to lift a cordon go unanswered, and undone."""
+        with self._lock:
+            self._uncordon_fails = True
 
     def be_unreachable(self, text: str = "the simulated placement service does not answer") -> None:
         """Let every call of the driver raise DriverUnavailable; what runs goes on."""

@@ -135,6 +135,9 @@ class SimulatedDriver(Mishaps):
     def uncordon(self, host: str) -> None:
         with self._lock:
             self._reach()
+            if self._uncordon_fails:
+                self._uncordon_fails = False
+                raise DriverUnavailable(f"no answer to the end of the cordon of {host}")
             self._marks.lift(host)
             self._show_mark(host)
 

@@ -31,9 +31,11 @@ class Grants:
     def drop_expired(self, now: datetime) -> tuple[Grant, ...]:
         """Take out what has expired, and return it, so that it can be told once."""
         expired = (GRANTS.c.until.is_not(None), GRANTS.c.until <= now)
-        with self._database.write() as connection:
+        with self._database.read() as connection:
             rows = connection.execute(select(GRANTS).where(*expired).order_by(GRANTS.c.id)).all()
-            connection.execute(delete(GRANTS).where(*expired))
+        if rows:
+            with self._database.write() as connection:
+                connection.execute(delete(GRANTS).where(GRANTS.c.id.in_([row.id for row in rows])))
         return tuple(_grant(row) for row in rows)
 
 

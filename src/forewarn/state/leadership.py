@@ -40,6 +40,8 @@ class Leadership:
     def acquire(self) -> int:
         """Take the lead, or renew it; returns the epoch. Raises NotLeading while another controller holds it."""
         now = self._database.clock.now()
+        if self._holds_well(now):
+            return self.epoch
         with self._database.write() as connection:
             newest = _newest(connection)
             if newest is not None and self.epoch and newest.epoch == self.epoch:
@@ -53,6 +55,14 @@ class Leadership:
             connection.execute(insert(LEADERS).values(**values))
         self.epoch = epoch
         return epoch
+
+    def _holds_well(self, now: datetime) -> bool:
+        """Whether this one leads and most of its lease is left: then nothing has to be written."""
+        if not self.epoch:
+            return False
+        with self._database.read() as connection:
+            newest = _newest(connection)
+        return newest is not None and newest.epoch == self.epoch and newest.expires_at - now > self._lease * 2 / 3
 
     def _must_wait(self, newest: "_Leader") -> bool:
         """Whether another controller may still be at work: not this one before a restart, nor one that was killed."""

@@ -21,7 +21,7 @@ class RequestKind(StrEnum):
     ABORT_MOVE = "abort_move"  # args: move = its id
     APPROVE = "approve"  # args: vm, source = its host now
     MODE = "mode"  # args: mode, and optionally aggregate, kind, action, until, override = "yes"
-    RELEASE = "release"  # lift every cordon of Forewarn; comes with a pause
+    RELEASE = "release"  # pause, and lift every cordon of Forewarn, until `resume`
     CLEAR_BREAKER = "clear_breaker"
     OPEN_WINDOW = "open_window"  # args: kind, hosts, starts_at, ends_at
     CLOSE_WINDOW = "close_window"  # args: window = its number
@@ -93,11 +93,20 @@ class Requests:
 
     def paused(self) -> str:
         """Who paused the moves and why, by the requests taken so far; empty while they are not paused."""
-        switches = (RequestKind.PAUSE, RequestKind.RESUME)
-        taken = select(REQUESTS).where(REQUESTS.c.kind.in_(switches), REQUESTS.c.taken_at.is_not(None))
+        last = self._last_of(RequestKind.PAUSE, RequestKind.RELEASE, RequestKind.RESUME)
+        return pause_reason(last) if last is not None and last.kind is not RequestKind.RESUME else ""
+
+    def released(self) -> bool:
+        """Whether everything that Forewarn has set is to be undone, and nothing set, until moves are resumed."""
+        last = self._last_of(RequestKind.RELEASE, RequestKind.RESUME)
+        return last is not None and last.kind is RequestKind.RELEASE
+
+    def _last_of(self, *kinds: RequestKind) -> Request | None:
+        """The latest request of these kinds that the loop has taken."""
+        taken = select(REQUESTS).where(REQUESTS.c.kind.in_(kinds), REQUESTS.c.taken_at.is_not(None))
         with self._database.read() as connection:
             row = connection.execute(taken.order_by(REQUESTS.c.id.desc()).limit(1)).first()
-        return pause_reason(_request(row)) if row is not None and row.kind == RequestKind.PAUSE else ""
+        return None if row is None else _request(row)
 
     def taken_since(self, kind: RequestKind, time: datetime) -> tuple[Request, ...]:
         """The requests of a kind that the loop took after `time`, oldest first."""

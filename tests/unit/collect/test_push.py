@@ -118,7 +118,7 @@ def test_where_no_forewarn_listens_events_are_not_kept(make: Make, server: Serve
     assert server.asked == []
 
 
-@pytest.mark.parametrize("answer", [Answer(503), Answer(500), Answer(429), Answer(302), ReceiverUnavailable("down")])
+@pytest.mark.parametrize("answer", [*map(Answer, (503, 500, 429, 401, 408, 302)), ReceiverUnavailable("down")])
 def test_what_a_server_cannot_take_now_is_sent_again_later(
     make: Make, server: Server, clock: SimulatedClock, answer: Answer | Exception
 ) -> None:
