@@ -233,6 +233,7 @@ class Control:
         situation, now, horizon = decision.situation, decision.now, self._rules.policy.horizon
         ended = (*outcomes, *situation.recent)
         lines = [*narrate.host_lines(self._last, situation.cluster, ended)]
+        lines += narrate.remark_lines(self._last, situation.cluster)
         down = {host.name for host in situation.cluster.hosts if host.state is HostState.DOWN}
         running = [forecast for forecast in situation.forecasts if forecast.host not in down]
         lines += narrate.ladder_lines(situation.ladder, ladder, running, horizon, now)

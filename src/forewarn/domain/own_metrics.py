@@ -88,6 +88,8 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _server("forewarn_mode", "1 for the mode that is on", "mode"),
     _server("forewarn_hosts", "Hosts by state", "state"),
     _server("forewarn_vms", "VMs by state", "state"),
+    _server("forewarn_driver_remarks", "What the placement service could not read, of hosts and of VMs", "about"),
+    _server("forewarn_host_unheard_seconds", "Time since a host that does not answer its driver last did", "host"),
     _server("forewarn_moves", "Moves of the last cycles by state", "state"),
     _server(
         "forewarn_risk",

@@ -65,6 +65,7 @@ class Refusal(StrEnum):
     BREAKER = "breaker"
     NOT_LEADER = "not_leader"
     TARGET_SUSPECT = "target_suspect"
+    TARGET_LACKS = "target_lacks"
 
 
 @dataclass(frozen=True, slots=True)
