@@ -15,6 +15,7 @@
         ├── EventError          reported events that are none, or that are past a limit
         ├── FrameError          a feature frame lacks what a model or a catalogue asks for
         ├── ModelError          a model directory is damaged, foreign or made for another catalogue
+        ├── InventoryError      a document of the placement service that cannot be read; the text says which and where
         ├── CordonRefused       a driver will not cordon this host; the text says why
         ├── MoveRefused         a driver or a guard will not start this move; the text says why
         ├── CredentialRefused   a token that may not be made as asked, or that is not known
@@ -121,6 +122,12 @@ class ModelError(PermanentError):
     """A model directory is damaged, foreign, or made for another catalogue."""
 
     code = "model"
+
+
+class InventoryError(PermanentError):
+    """A document of the placement service that cannot be read."""
+
+    code = "inventory"
 
 
 class MoveRefused(PermanentError):
