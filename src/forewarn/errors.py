@@ -18,6 +18,7 @@
         ├── InventoryError      a document of the placement service that cannot be read; the text says which and where
         ├── CordonRefused       a driver will not cordon this host; the text says why
         ├── MoveRefused         a driver or a guard will not start this move; the text says why
+        │   └── VmGone          the placement service knows no such VM any more
         ├── CredentialRefused   a token that may not be made as asked, or that is not known
         └── StateError          the state database is foreign, too new or in use
 
@@ -134,6 +135,12 @@ class MoveRefused(PermanentError):
     """A driver or a guard will not start this move."""
 
     code = "move_refused"
+
+
+class VmGone(MoveRefused):
+    """The placement service knows no such VM, or not any more."""
+
+    code = "vm_gone"
 
 
 class CordonRefused(PermanentError):
