@@ -12,7 +12,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -20,39 +19,12 @@ from urllib.parse import urlsplit
 import libvirt
 
 from forewarn.drivers.libvirt import explain
+from forewarn.drivers.libvirt.settings import ConnectionSettings as ConnectionSettings  # what it is built with
 from forewarn.drivers.libvirt.threads import Late, Threads
 from forewarn.errors import ConfigurationError, DriverUnavailable, ForewarnError
 
 T = TypeVar("T")
 Connection = Any  # libvirt.virConnect, which publishes no types
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionSettings:
-    """How long libvirt hosts are waited for."""
-
-    open_s: float = 10.0
-    """Seconds within which a host must have answered a new connection."""
-
-    call_s: float = 10.0
-    """Seconds within which a host must have answered a call; longer ones are abandoned, their connection replaced."""
-
-    keepalive_s: int = 5
-    """Seconds of silence after which a host is asked for a sign of life."""
-
-    keepalive_count: int = 3
-    """Number of such signs that may be missed before the connection counts as lost."""
-
-    calls_per_host: int = 4
-    """Number of calls that one host is asked at once, abandoned ones included; libvirt serves five per connection."""
-
-    hosts_at_once: int = 16
-    """Number of hosts that are asked at the same time where all are."""
-
-    def __post_init__(self) -> None:
-        for name in ("open_s", "call_s", "keepalive_s", "keepalive_count", "calls_per_host", "hosts_at_once"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above 0")
 
 
 class Connections:
