@@ -18,7 +18,8 @@ from forewarn.drivers.libvirt import stats, words
 from forewarn.drivers.libvirt.connections import Connections
 from forewarn.drivers.libvirt.dirty import DirtyRates
 from forewarn.drivers.libvirt.gather import Claim, Judge, gather, machine_of
-from forewarn.drivers.libvirt.looks import Look, Picture, Seen
+from forewarn.drivers.libvirt.looks import Look
+from forewarn.drivers.libvirt.picture import Picture, Seen
 from forewarn.drivers.libvirt.settings import LibvirtSettings
 from forewarn.errors import DriverUnavailable, ForewarnError
 

@@ -5,8 +5,7 @@ guest; what a host cannot tell (its bridges, its processor's models) is a remark
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import libvirt
@@ -23,6 +22,7 @@ from forewarn.drivers.libvirt.capabilities import (
     parse_network,
 )
 from forewarn.drivers.libvirt.guests import Guest, parse_guest
+from forewarn.drivers.libvirt.picture import Picture, Seen, Stats
 from forewarn.drivers.libvirt.settings import LibvirtSettings
 from forewarn.drivers.libvirt.storage import Pool, Storage, parse_pool
 from forewarn.drivers.libvirt.words import Facts
@@ -31,7 +31,6 @@ from forewarn.errors import ForewarnError, InventoryError, VmGone
 T = TypeVar("T")
 Connection = Any  # libvirt.virConnect, which publishes no types
 Domain = Any  # libvirt.virDomain
-Stats = Mapping[str, Any]
 
 UNTOLD = frozenset(
     {libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_UNSUPPORTED, libvirt.VIR_ERR_OPERATION_DENIED}
@@ -61,36 +60,6 @@ BLOCK_JOBS = {
     libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT: "active-commit",
     libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_BACKUP: "backup",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One guest as a look found it. `digest` is that of its document: the same document is read once."""
-
-    guest: Guest
-    state: int  # libvirt's virDomainState
-    running: bool  # it has a QEMU, whatever that does
-    autostart: bool = False
-    leaving: bool = False
-    arriving: bool = False
-    jobs: tuple[str, ...] = ()
-    unread: str = ""  # why its document could not be read
-    digest: bytes = b""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """Everything that one look found."""
-
-    host_name: str = ""  # as libvirt tells it
-    libvirt_version: int = 0  # 11003000 for 11.3.0
-    qemu_version: int = 0
-    facts: Facts = field(default_factory=Facts)
-    link_bytes_per_s: float = 0.0  # of the slowest network device that tells its speed
-    guests: Mapping[str, Seen] = field(default_factory=dict)  # by UUID
-    stats: Mapping[str, Stats] = field(default_factory=dict)  # likewise, of those that run
-    remarks: tuple[Remark, ...] = ()
-    lasting: tuple[Remark, ...] = ()  # of them those that come with the facts
 
 
 class Look:
@@ -285,12 +254,3 @@ def _bridges(connection: Connection) -> frozenset[str] | None:
 def _links(connection: Connection) -> dict[str, float]:
     devices = connection.listAllDevices(libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET)
     return parse_links(device.XMLDesc(0) for device in devices if not device.name().startswith(GUESTS_OWN))
-
-
-def versions(number: int) -> str:
-    """A version as libvirt gives it, as people write it.
-
-    >>> versions(11003000)
-    '11.3.0'
-    """
-    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
