@@ -205,7 +205,7 @@ def test_once_works_on_this_very_machine() -> None:
     assert "node_memory_MemTotal_bytes " in text
 
 
-def test_everything_in_the_catalogue_but_the_readings_of_bmcs_and_vms_is_collected(
+def test_everything_in_the_catalogue_but_readings_of_bmcs_and_vms_is_collected(
     machines: Path, recordings: Path
 ) -> None:
     names: set[str] = set()
