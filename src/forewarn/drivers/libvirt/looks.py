@@ -68,6 +68,7 @@ class Look:
     def __init__(self, host: str, settings: LibvirtSettings, before: Picture, *, whole: bool) -> None:
         self._host, self._settings, self._before, self._whole = host, settings, before, whole
         self._remarks: list[Remark] = []
+        self._untold: list[str] = []
 
     def __call__(self, connection: Connection) -> Picture:
         """Ask. Raises libvirtError where the host as a whole does not answer, InventoryError for its capabilities."""
@@ -94,16 +95,20 @@ class Look:
     # --- the host -----------------------------------------------------------------------------------------
 
     def _facts(self, connection: Connection) -> Picture:
-        links: dict[str, float] = self._told("network devices", lambda: _links(connection), {})
-        speeds = [speed for speed in links.values() if speed]
+        links = self._told("network devices", _links, connection)
+        bridges = self._told("bridges", _bridges, connection)
+        networks = self._told("networks", _networks, connection)
+        pools = self._told("storage pools", _pools, connection)
         facts = Facts(
             capabilities=parse_capabilities(connection.getCapabilities()),
             domain_capabilities=self._processor(connection),
-            networks=self._told("networks", lambda: _networks(connection), ()),
-            bridges=self._told("bridges", lambda: _bridges(connection), None),
-            links=frozenset(links),
-            storage=Storage(self._told("storage pools", lambda: _pools(connection), ()), self._settings),
+            networks=networks,
+            bridges=None if bridges is None else bridges | frozenset(links or ()),  # Open vSwitch's are links alone
+            links=frozenset(links or ()),
+            storage=Storage(pools or (), self._settings),
         )
+        self._tell_untold()
+        speeds = [speed for speed in (links or {}).values() if speed]
         return Picture(
             connection.getHostname(),
             connection.getLibVersion(),
@@ -113,18 +118,25 @@ class Look:
             lasting=tuple(self._remarks),
         )
 
-    def _told(self, what: str, ask: Callable[[], T], otherwise: T) -> T:
-        """The answer, or a remark that libvirt there cannot list `what`."""
+    def _told(self, what: str, ask: Callable[[Connection], T], connection: Connection) -> T | None:
+        """The answer; None where libvirt there has no driver that could list `what`, or something in it is unread."""
         try:
-            return ask()
+            return ask(connection)
         except libvirt.libvirtError as error:
-            if error.get_error_code() not in UNTOLD and error.get_error_domain() == libvirt.VIR_FROM_RPC:
-                raise  # the connection is lost
-            text = f"libvirt on {self._host} cannot list its {what}: {explain.said(error)}"
+            if error.get_error_code() not in UNTOLD:
+                raise
         except InventoryError as error:
-            text = f"libvirt on {self._host} cannot list its {what}: {error}"
-        self._remarks.append(Remark(self._host, f"{text}; name what VMs need in libvirt.hosts.{self._host}.offers"))
-        return otherwise
+            self._remarks.append(Remark(self._host, f"{self._host}: {error}"))
+        self._untold.append(what)
+        return None
+
+    def _tell_untold(self) -> None:
+        if self._untold:
+            text = (
+                f"libvirt on {self._host} lists no {' and no '.join(self._untold)}, so what VMs need of them is left to"
+            )
+            remedy = f"the check before a move; install its drivers, or name them in libvirt.hosts.{self._host}.offers"
+            self._remarks.append(Remark(self._host, f"{text} {remedy}"))
 
     def _processor(self, connection: Connection) -> DomainCapabilities:
         """What only a connection that may write is told; nothing, and no remark, to one that may not."""
@@ -246,7 +258,7 @@ def _networks(connection: Connection) -> tuple[Network, ...]:
     return tuple(parse_network(network.XMLDesc(0)) for network in networks)
 
 
-def _bridges(connection: Connection) -> frozenset[str] | None:
+def _bridges(connection: Connection) -> frozenset[str]:
     interfaces = connection.listAllInterfaces(libvirt.VIR_CONNECT_LIST_INTERFACES_ACTIVE)
     return parse_bridges(interface.XMLDesc(0) for interface in interfaces)
 
