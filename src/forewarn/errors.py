@@ -20,6 +20,7 @@
         ├── MoveRefused         a driver or a guard will not start this move; the text says why
         │   └── VmGone          the placement service knows no such VM any more
         ├── CredentialRefused   a token that may not be made as asked, or that is not known
+        ├── LaboratoryError     a laboratory that cannot be raised or used here; the text says what to do
         └── StateError          the state database is foreign, too new or in use
 
 Foreign exceptions are caught where a library is called and chained (`raise ... from`). `code` is stable: the API and
@@ -153,6 +154,12 @@ class CredentialRefused(PermanentError):
     """A token that may not be made as asked, or that is not known."""
 
     code = "credential"
+
+
+class LaboratoryError(PermanentError):
+    """A laboratory that cannot be raised or used on this machine; the text says what to do."""
+
+    code = "laboratory"
 
 
 class StateError(PermanentError):
