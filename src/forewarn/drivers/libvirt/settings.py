@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from forewarn.drivers.libvirt.move_settings import MoveSettings
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
@@ -125,6 +127,9 @@ class LibvirtSettings:
 
     local_vtpm_moves: bool = False
     """Whether a VM whose emulated TPM keeps its state on its host may move; needs swtpm of the same version on both."""
+
+    moves: MoveSettings = field(default_factory=MoveSettings)
+    """How VMs are moved."""
 
     dirty_rate_s: int = 1
     """Seconds over which a guest that is about to move is watched for how fast it dirties memory; 0 for never."""

@@ -43,7 +43,7 @@ class Storage:
     def shared_directories(self) -> tuple[str, ...]:
         """Those that the operator names, then those of shared pools that hold files."""
         pools = (pool.path for pool in self.pools if pool.type in self.settings.shared_pools)
-        files = (path for path in pools if path and not _within(path, "/dev"))
+        files = (path for path in pools if path and not within(path, "/dev"))
         return tuple(dict.fromkeys((*map(_plain, self.settings.shared_directories), *map(_plain, files))))
 
     def offers(self) -> Iterator[str]:
@@ -60,7 +60,7 @@ class Storage:
         if source.kind == "volume":
             return f"pool:{source.pool}"
         if source.kind == "file":
-            return next((f"storage:{place}" for place in self._places() if _within(source.path, place)), "")
+            return next((f"storage:{place}" for place in self._places() if within(source.path, place)), "")
         return ""
 
     def is_shared(self, source: Source) -> bool:
@@ -74,7 +74,7 @@ class Storage:
             return pool is not None and pool.type in settings.shared_pools
         if source.kind == "block" and any(fnmatchcase(source.path, known) for known in settings.shared_devices):
             return True
-        return any(_within(source.path, place) for place in self.shared_directories)
+        return any(within(source.path, place) for place in self.shared_directories)
 
     def _places(self) -> Iterable[str]:
         """Directories from the most to the least telling: shared ones, then those of local pools."""
@@ -86,10 +86,10 @@ def _plain(path: str) -> str:
     return str(PurePosixPath(path))
 
 
-def _within(path: str, directory: str) -> bool:
+def within(path: str, directory: str) -> bool:
     """Whether a path lies below a directory. One with `..` in it lies nowhere: where it leads is not written there.
 
-    >>> _within("/srv/shared/a.raw", "/srv/shared"), _within("/srv/shared2/a.raw", "/srv/shared")
+    >>> within("/srv/shared/a.raw", "/srv/shared"), within("/srv/shared2/a.raw", "/srv/shared")
     (True, False)
     """
     return ".." not in PurePosixPath(path).parts and PurePosixPath(path).is_relative_to(directory)
