@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forewarn import config
-from forewarn.cli.common import ConfigFile, Json
+from forewarn.cli.common import ConfigFile, Json, until_signal
 from forewarn.clock import RealClock
 from forewarn.lab.machine import check, look
 from forewarn.lab.settings import LabSettings, LabTree
@@ -63,6 +64,55 @@ def up(
     if not as_json:
         typer.echo(f"Raising the {kind} laboratory {name} ...", err=True)
     _show([raise_laboratory(name, hosts, _settings(config_file), RealClock())], as_json)
+
+
+@app.command()
+def demo(
+    name: Name = "demo",
+    hosts: Annotated[int, typer.Option("--hosts", help="How many hosts it has, from 2 to 9.")] = 3,
+    recording: Annotated[
+        Path | None,
+        typer.Option(
+            help="Play a drive that failed from this recording of drive intervals (Parquet), not a made-up one."
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port of the dashboard; 0 takes a free one.")] = 0,
+    step_s: Annotated[float, typer.Option(help="Seconds for which each reading of the drive stands.")] = 15.0,
+    once: Annotated[bool, typer.Option("--once", help="End once the critical guests have left.")] = False,
+    as_json: Json = False,
+    config_file: ConfigFile = None,
+) -> None:
+    """Raise a laboratory, let a drive of one host decline, and watch its critical guests move away. Needs root.
+
+    Exit code 1 if one of them has not left, or has lost anything.
+    """
+    from forewarn.lab import decline
+    from forewarn.lab.libvirt.demonstration import Demonstration, DemonstrationSettings
+    from forewarn.lab.libvirt.laboratory import raise_laboratory
+
+    def say(text: str) -> None:
+        typer.echo(text, err=as_json)
+
+    drive = decline.recorded(recording) if recording else decline.made_up()
+    with until_signal() as clock, ExitStack() as stack:
+        say(f"Raising the laboratory {name} ...")
+        laboratory = raise_laboratory(name, max(2, hosts), _settings(config_file), RealClock())
+        stack.callback(laboratory.down)
+        demonstration = Demonstration(laboratory, drive, RealClock(), DemonstrationSettings(step_s), port)
+        stack.callback(demonstration.controller.stop)
+        demonstration.start()
+        say(f"Dashboard: {demonstration.controller.address}   (Ctrl-C ends the demonstration)")
+        say(f"Sign in: {demonstration.controller.sign_in}")
+        demonstration.play(clock, say)
+        report = demonstration.report()
+        for line in report.sentences():
+            say(line)
+        while not (once or clock.stopped):
+            demonstration.tell(say)
+            clock.sleep(1.0)
+    if as_json:
+        typer.echo(json.dumps(asdict(report)))
+    raise typer.Exit(0 if report.critical_left else 1)
 
 
 @app.command()
