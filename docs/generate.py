@@ -62,6 +62,10 @@ def settings_page() -> str:
     for name, section in sections.items():
         about = " ".join((section.__doc__ or "").split("\n\n")[0].split())
         parts += [f"## `[{name}]`", about, config.reference(section, f"{name}.").rstrip()]
+        for path, entry in config.tables(section, f"{name}."):
+            about = " ".join((entry.__doc__ or "").split("\n\n")[0].split())
+            head = f"[{path}]" if path.endswith("NAME") else f"[[{path}]]"
+            parts += [f"### `{head}`", about, config.reference(entry, f"{path}.").rstrip()]
     return _page(parts)
 
 
