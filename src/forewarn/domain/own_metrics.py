@@ -101,6 +101,20 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "device",
         "self_test_type",
     ),
+    _agent(
+        "forewarn_telemetry_vanished_seconds", "Time since a part that vanished was last seen", "collector", "device"
+    ),
+    _agent("forewarn_telemetry_vanished_total", "Times that a part vanished from telemetry", "collector"),
+    _agent(
+        "forewarn_telemetry_backwards_total", "Times that a counter of the part ran backwards", "collector", "device"
+    ),
+    _agent(
+        "forewarn_telemetry_stuck", "1 for a sensor that shows the very same value for too long", "collector", "series"
+    ),
+    _agent("forewarn_telemetry_stuck_sensors", "Sensors that stick", "collector"),
+    _agent(
+        "forewarn_telemetry_not_compared", "Series beyond the number that is compared from round to round", "collector"
+    ),
     _agent("forewarn_push_buffer_bytes", "Size of what is kept on disk until it is sent", "queue"),
     _agent("forewarn_push_buffer_segments", "Files of what is kept on disk until it is sent", "queue"),
     _agent("forewarn_push_damaged_segments_total", "Files of the buffer that were set aside unread", "queue"),
