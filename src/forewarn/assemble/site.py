@@ -178,7 +178,7 @@ class Site:
         )
         self.alerter = build_alerter(self.database) if build_alerter else None
         self.changes = ChangeEvents(self.database, settings.state.changes)
-        self._mapper = Mapper()
+        self.mapper = Mapper()
         self._log(self.store.notices, Severity.WARNING)
 
     def control(self, driver: Driver) -> Control:
@@ -200,7 +200,7 @@ class Site:
 
     def take(self, shown: Mapping[str, Iterable[Sample]], now: datetime) -> None:
         """Store what the hosts' exporters show, in one batch. Safe to call from several threads."""
-        batches = [self._mapper.map(host, samples, now) for host, samples in shown.items()]
+        batches = [self.mapper.map(host, samples, now) for host, samples in shown.items()]
         if batches:
             self.store.append(
                 Batch(

@@ -39,7 +39,7 @@ def up(folder: Path, clock: RealClock, settings: UpSettings, say: Say) -> None:
         site = Site(folder, clock, settings)
         stack.callback(site.close)
         site.memory.log.append([LogLine(clock.now(), Severity.NOTICE, sources_sentence(site.forecaster))])
-        control = site.control(ObservedDriver(site.store.devices, clock))
+        control = site.control(ObservedDriver(site.store.devices, clock, redundancy=site.mapper.redundancy))
         server = site.serve()
         stack.callback(server.stop)
         stack.callback(start_reading(settings.alerts, site.memory.orders.windows, clock))

@@ -23,6 +23,7 @@ from forewarn.collect.disk import DiskCollector, DiskSettings
 from forewarn.collect.memory import MemoryCollector
 from forewarn.collect.network import NetworkCollector, NetworkSettings
 from forewarn.collect.power import PowerCollector
+from forewarn.collect.redundancy.collector import RedundancyCollector, RedundancySettings
 from forewarn.collect.smart import RecordedSmartCollector, SmartCollector, SmartSettings
 from forewarn.collect.tree import Tree, label_text
 from forewarn.domain.telemetry import Sample
@@ -37,7 +38,7 @@ Sink = Callable[[Round], None]
 class AgentSettings:
     """What the agent of one host collects, and how often."""
 
-    collectors: tuple[str, ...] = ("cpu", "memory", "disk", "smart", "network", "power", "changes")
+    collectors: tuple[str, ...] = ("cpu", "memory", "disk", "smart", "redundancy", "network", "power", "changes")
     """Collectors that run, by name; one that finds nothing on this host says so and costs nothing."""
 
     interval_s: float = 15.0
@@ -66,6 +67,9 @@ class AgentSettings:
     smart: SmartSettings = field(default_factory=SmartSettings)
     """How drives are asked for their own health."""
 
+    redundancy: RedundancySettings = field(default_factory=RedundancySettings)
+    """How sets of drives that stand in for each other are read."""
+
     network: NetworkSettings = field(default_factory=NetworkSettings)
     """Which interfaces are watched."""
 
@@ -81,6 +85,7 @@ TABLE: Mapping[str, Callable[[AgentSettings, Clock], Collector]] = {
     "memory": lambda settings, _: MemoryCollector(settings.root),
     "disk": lambda settings, _: DiskCollector(settings.root, settings.disk),
     "smart": _smart,
+    "redundancy": lambda settings, clock: RedundancyCollector(clock, settings.root, settings.redundancy),
     "network": lambda settings, _: NetworkCollector(settings.root, settings.network),
     "power": lambda settings, _: PowerCollector(settings.root),
     "changes": lambda settings, _: ChangesCollector(settings.root, settings.folder),

@@ -115,6 +115,32 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _agent(
         "forewarn_telemetry_not_compared", "Series beyond the number that is compared from round to round", "collector"
     ),
+    _agent(
+        "forewarn_redundancy_member_info",
+        "A part of a set that stands in for each other, by its state",
+        "group",
+        "kind",
+        "device",
+        "state",
+    ),
+    _agent(
+        "forewarn_redundancy_spares",
+        "How many more of a set may fail before what stands on it does; 0 while it rebuilds",
+        "group",
+        "kind",
+    ),
+    _agent("forewarn_md_mismatches", "Blocks in which an array's members differed at the last check", "device"),
+    _agent(
+        "forewarn_md_member_errors_total",
+        "Read errors of an array's member that were mended from the others",
+        "array",
+        "device",
+    ),
+    _agent("forewarn_volume_members", "Members of a RAID volume of LVM by state", "volume", "state"),
+    _agent(
+        "forewarn_zfs_device_errors_total", "Errors that ZFS counted on a device of a pool", "pool", "device", "kind"
+    ),
+    _agent("forewarn_ceph_osd_info", "A drive on which an OSD of Ceph stands", "cluster", "osd", "device", "role"),
     _agent("forewarn_push_buffer_bytes", "Size of what is kept on disk until it is sent", "queue"),
     _agent("forewarn_push_buffer_segments", "Files of what is kept on disk until it is sent", "queue"),
     _agent("forewarn_push_damaged_segments_total", "Files of the buffer that were set aside unread", "queue"),
