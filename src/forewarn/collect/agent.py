@@ -86,7 +86,7 @@ TABLE: Mapping[str, Callable[[AgentSettings, Clock], Collector]] = {
     "disk": lambda settings, _: DiskCollector(settings.root, settings.disk),
     "smart": _smart,
     "redundancy": lambda settings, clock: RedundancyCollector(clock, settings.root, settings.redundancy),
-    "network": lambda settings, _: NetworkCollector(settings.root, settings.network),
+    "network": lambda settings, clock: NetworkCollector(settings.root, settings.network, clock),
     "power": lambda settings, _: PowerCollector(settings.root),
     "changes": lambda settings, _: ChangesCollector(settings.root, settings.folder),
 }

@@ -141,6 +141,47 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "forewarn_zfs_device_errors_total", "Errors that ZFS counted on a device of a pool", "pool", "device", "kind"
     ),
     _agent("forewarn_ceph_osd_info", "A drive on which an OSD of Ceph stands", "cluster", "osd", "device", "role"),
+    _agent(
+        "forewarn_network_link_degraded",
+        "1 while a link runs below the speed that it has shown or offers, or at half duplex",
+        "device",
+        "what",
+    ),
+    _agent("forewarn_network_crc_errors_total", "CRC errors of the card, whatever its driver calls them", "device"),
+    _agent("forewarn_network_fec_corrected_total", "Blocks that forward error correction mended", "device"),
+    _agent("forewarn_network_fec_uncorrectable_total", "Blocks that forward error correction could not mend", "device"),
+    _agent(
+        "forewarn_network_pci_errors_total", "Errors of the card's PCI Express link by severity", "device", "severity"
+    ),
+    _agent(
+        "forewarn_network_neighbor_info",
+        "The switch and port into which a card is plugged, as LLDP tells",
+        "device",
+        "chassis",
+        "chassis_id",
+        "port",
+        "port_description",
+    ),
+    _agent("forewarn_bonding_active_info", "The link that carries the traffic of a bond", "master", "device"),
+    _agent("forewarn_optics_temperature_celsius", "Temperature of the optics", "device"),
+    _agent("forewarn_optics_volts", "Supply voltage of the optics", "device"),
+    _agent("forewarn_optics_bias_amperes", "Bias current of the laser", "device", "lane"),
+    _agent("forewarn_optics_transmit_watts", "Optical power sent", "device", "lane"),
+    _agent("forewarn_optics_receive_watts", "Optical power received", "device", "lane"),
+    _agent("forewarn_optics_alarm", "1 for an alarm of the optics that is on", "device", "alarm", "lane"),
+    _agent("forewarn_disk_state_info", "What the kernel's driver says of the drive", "device", "state"),
+    _agent("forewarn_disk_working", "0 once the kernel's driver has given the drive up", "device"),
+    _agent(
+        "forewarn_disk_pci_errors_total", "Errors of an NVMe drive's PCI Express link by severity", "device", "severity"
+    ),
+    _agent(
+        "forewarn_disk_readonly_filesystems",
+        "File systems on the drive that the kernel turned read-only by itself",
+        "device",
+    ),
+    _agent("forewarn_disk_filesystem_errors", "Errors that file systems noted on the drive", "device"),
+    _agent("forewarn_cpu_core_throttled_seconds_total", "Time that the core was throttled for heat", "package", "core"),
+    _agent("forewarn_cpu_package_throttled_seconds_total", "Time that the package was throttled for heat", "package"),
     _agent("forewarn_push_buffer_bytes", "Size of what is kept on disk until it is sent", "queue"),
     _agent("forewarn_push_buffer_segments", "Files of what is kept on disk until it is sent", "queue"),
     _agent("forewarn_push_damaged_segments_total", "Files of the buffer that were set aside unread", "queue"),

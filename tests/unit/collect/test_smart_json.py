@@ -49,6 +49,9 @@ def test_an_ata_drive_tells_identity_health_and_errors(recordings: Path) -> None
         "device=hdd-packed self_test_log_type=standard": 1
     }
     assert find(samples, "smartctl_device_erc_seconds")["device=hdd-packed op_type=read"] == 7
+    test = "device=hdd-packed self_test_type=Short offline"
+    assert find(samples, "forewarn_smartctl_self_test_passed") == {test: 0}
+    assert find(samples, "forewarn_smartctl_self_test_age_seconds") == {test: 54 * 3600}
     assert find(samples, "smartctl_device_interface_speed")["device=hdd-packed speed_type=max"] == 6e9
     assert find(samples, "smartctl_device_state") == {"device=hdd-packed": 0}
 
