@@ -30,6 +30,7 @@ class Recipe:
     from_newer: str = "src:libvirt src:qemu src:seabios src:ipxe"
     packages: tuple[str, ...] = (
         *("libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-clients"),
+        *("libvirt-daemon-driver-storage", "libvirt-daemon-driver-network"),
         *("qemu-system-x86", "qemu-utils", "iproute2"),
     )
     folders: tuple[str, ...] = (
