@@ -44,12 +44,13 @@ SLOW = 2.0 * MIB
 CONTROLLER = """
 import json, os, sys
 from forewarn.clock import RealClock
+from forewarn.drivers.libvirt.move_settings import How
 from forewarn.lab.libvirt.guests import Guest
 from forewarn.lab.libvirt.laboratory import find
 from forewarn.lab.settings import LabSettings
 from tests.integration.libvirt.moving import driver_of, libvirt_settings, move_of, under_way
 laboratory = find(sys.argv[1], LabSettings(), RealClock())
-driver = driver_of(libvirt_settings(laboratory, sys.argv[3], **json.loads(sys.argv[4])))
+driver = driver_of(libvirt_settings(laboratory, How(sys.argv[3]), **json.loads(sys.argv[4])))
 move = move_of(Guest(**json.loads(sys.argv[2])), "host01", "host02")
 driver.start(move)
 under_way(driver, move)

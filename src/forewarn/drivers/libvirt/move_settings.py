@@ -104,14 +104,15 @@ class MoveSettings:
     """Number of ended moves whose result is remembered."""
 
     def __post_init__(self) -> None:
-        for name in (
+        above_0 = (
             "deadline_s_min",
             "abort_s",
             "target_silent_s",
             "watch_s",
             "parallel_connections",
             "moves_remembered",
-        ):
+        )
+        for name in above_0:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0")
 
