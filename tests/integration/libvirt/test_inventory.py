@@ -291,8 +291,7 @@ def test_a_wrong_uri_and_a_refused_sign_in_are_told_for_that_host_alone(laborato
     conf = strict.plan.folder / "etc/libvirtd.conf"
     kept = conf.read_text()
     conf.write_text(kept.replace('auth_unix_ro = "none"', 'auth_unix_ro = "sasl"'))
-    strict.node.run_inside("sh", "-c", "kill $(cat /run/libvirtd.pid)")
-    eventually(lambda: not strict.answers(), deadline=20)
+    strict.kill_libvirt()
     try:
         strict.start_libvirt()
         hosts = {
@@ -310,8 +309,7 @@ def test_a_wrong_uri_and_a_refused_sign_in_are_told_for_that_host_alone(laborato
         connections.close()
     finally:
         conf.write_text(kept)
-        strict.node.run_inside("sh", "-c", "kill $(cat /run/libvirtd.pid)")
-        eventually(lambda: not strict.answers(), deadline=20)
+        strict.kill_libvirt()
         strict.start_libvirt()
     assert states(cluster) == [HostState.UP, HostState.UNKNOWN, HostState.UNKNOWN, HostState.UNKNOWN]
     assert said.keys() == {"host02", "host03", "host04"}
