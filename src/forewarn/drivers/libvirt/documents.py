@@ -11,6 +11,7 @@ from forewarn.errors import InventoryError
 
 Element = ElementTree.Element
 LENGTH_MAX = 4_000_000  # of a document, in characters; capabilities of a large host have some 200,000
+NUMBERS_MAX = 65_536  # of CPUs; the largest machines have some thousands
 _UNITS = {"": 1, "b": 1, "bytes": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50, "e": 2**60}
 _DECIMAL = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "pb": 10**15, "eb": 10**18}
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
@@ -77,7 +78,9 @@ def numbers(text: str) -> frozenset[int]:
         matched = _RANGE.fullmatch(piece.removeprefix("^"))
         if not matched:
             raise InventoryError(f"{text!r} is no set of CPUs or nodes")
-        first = int(matched[1])
-        span = set(range(first, int(matched[2] or first) + 1))
+        first, last = int(matched[1]), int(matched[2] or matched[1])
+        if last >= NUMBERS_MAX:
+            raise InventoryError(f"{text!r} names a CPU or node beyond {NUMBERS_MAX}")
+        span = set(range(first, last + 1))
         found = found - span if piece.startswith("^") else found | span
     return frozenset(found)

@@ -64,6 +64,7 @@ class LibvirtDriver:
 
     def check(self, move: Move) -> None:
         self._mover.check(move)
+        self._inventory.dirty.sample(move.source, move.vm)
 
     def start(self, move: Move) -> None:
         self._mover.start(move)

@@ -13,8 +13,9 @@ import libvirt
 
 from forewarn.drivers.libvirt.documents import root, text_of
 from forewarn.drivers.libvirt.guests import Disk, Guest
-from forewarn.drivers.libvirt.looks import Connection, versions
+from forewarn.drivers.libvirt.looks import Connection
 from forewarn.drivers.libvirt.pages import ANY_NODE, KIB, Pages, lacking
+from forewarn.drivers.libvirt.picture import versions
 from forewarn.drivers.libvirt.storage import within
 
 MIB = 1024**2

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from forewarn.domain.inventory import Criticality, Remark, VirtualMachine, VmState
-from forewarn.drivers.libvirt.looks import Seen
 from forewarn.drivers.libvirt.movable import immovable_because
+from forewarn.drivers.libvirt.picture import Seen
 from forewarn.drivers.libvirt.words import Facts, needs
 
 Judge = Callable[[str, Mapping[str, str]], tuple[Criticality, str]]

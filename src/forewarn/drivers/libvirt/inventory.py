@@ -18,7 +18,8 @@ from forewarn.drivers.libvirt import stats, words
 from forewarn.drivers.libvirt.connections import Connections
 from forewarn.drivers.libvirt.dirty import DirtyRates
 from forewarn.drivers.libvirt.gather import Claim, Judge, gather, machine_of
-from forewarn.drivers.libvirt.looks import Look, Picture, Seen
+from forewarn.drivers.libvirt.looks import Look, count
+from forewarn.drivers.libvirt.picture import Picture, Seen, Stats
 from forewarn.drivers.libvirt.settings import LibvirtSettings
 from forewarn.errors import DriverUnavailable, ForewarnError
 
@@ -123,10 +124,21 @@ class LibvirtInventory:
         return kept.picture is None or at_s - kept.facts_at_s >= self._settings.facts_s
 
     def _ask(self, name: str, before: Picture | None, whole: bool) -> _Answer:
-        look = Look(name, self._settings, before or Picture(), whole=whole)
         deadline_s = self._settings.hosts[name].deadline_s or self._settings.look_s
+        told = self._count(name, deadline_s / 2, again=before is not None)
+        look = Look(name, self._settings, before or Picture(), told, whole=whole)
         picture = self._connections.call(name, look, "tell its VMs", deadline_s=deadline_s)
         return _Answer(picture, self._clock.now(), self._clock.monotonic())
+
+    def _count(self, name: str, deadline_s: float, *, again: bool) -> Mapping[str, Stats]:
+        """What the host's VMs count. One QEMU that does not answer blocks the first such question, not the second."""
+        what = "count what its VMs do"
+        try:
+            return self._connections.call(name, count, what, deadline_s=deadline_s)
+        except DriverUnavailable:
+            if not again:
+                raise
+            return self._connections.call(name, count, what, deadline_s=deadline_s)
 
     def _take(self, name: str, kept: _Kept) -> None:
         """Take in what a host answered, if it has."""

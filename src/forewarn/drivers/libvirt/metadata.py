@@ -9,8 +9,9 @@
       </forewarn:vm>
     </metadata>
 
-A `<forewarn:criticality>` alone, without `<forewarn:vm>` around it, is understood too. What is malformed counts for
-nothing, as a whole, and `problem` says what is wrong with it.
+A `<forewarn:criticality>` alone, without `<forewarn:vm>` around it, is understood too, and so is what `virsh metadata`
+sets, which gives its prefix to the outer element alone. What is malformed counts for nothing, as a whole, and `problem`
+says what is wrong with it.
 """
 
 from collections import Counter

@@ -88,7 +88,7 @@ class LibvirtSettings:
     retry_s_max: float = 300.0
     """Longest time in seconds after which a host that does not answer is asked again."""
 
-    facts_s: float = 300.0
+    facts_s: float = 60.0
     """Seconds for which what seldom changes is not asked again: capabilities, pools, networks, autostart."""
 
     cpu_over_commit: float = 4.0

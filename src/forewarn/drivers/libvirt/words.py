@@ -22,7 +22,7 @@ from forewarn.drivers.libvirt.guests import Guest
 from forewarn.drivers.libvirt.settings import HostSettings
 from forewarn.drivers.libvirt.storage import Storage
 
-ALWAYS = frozenset({"group", "pool", "storage", "network"})  # families that every host tells of
+ALWAYS = frozenset({"group", "storage"})  # families that every host tells of
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Facts:
 
     capabilities: Capabilities = field(default_factory=Capabilities)
     domain_capabilities: DomainCapabilities = field(default_factory=DomainCapabilities)
-    networks: tuple[Network, ...] = ()
-    bridges: frozenset[str] | None = None  # None where libvirt cannot list them
+    networks: tuple[Network, ...] | None = None  # None where libvirt has no driver that lists them; so below
+    bridges: frozenset[str] | None = None
     links: frozenset[str] = frozenset()  # network devices
     storage: Storage = field(default_factory=Storage)
 
@@ -60,7 +60,7 @@ def _offered(facts: Facts) -> Iterator[str]:
         ("node", (node.id for node in able.nodes)),
         ("bridge", _bridges(facts)),
         ("link", facts.links),
-        ("network", (net.name for net in facts.networks)),
+        ("network", (net.name for net in facts.networks or ())),
     )
     for family, names in families:
         yield from (f"{family}:{name}" for name in names)
@@ -73,7 +73,7 @@ def _bridges(facts: Facts) -> Iterator[str]:
     """The host's bridges; none at all where only those of libvirt's own networks are known."""
     if facts.bridges is not None:
         yield from facts.bridges
-        yield from (net.bridge for net in facts.networks if net.bridge)
+        yield from (net.bridge for net in facts.networks or () if net.bridge)
 
 
 def _whole_cpu(able: Capabilities) -> str:

@@ -30,7 +30,8 @@ class Recipe:
     from_newer: str = "src:libvirt src:qemu src:seabios src:ipxe"
     packages: tuple[str, ...] = (
         *("libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-clients"),
-        *("libvirt-daemon-driver-storage", "libvirt-daemon-driver-network"),
+        *("libvirt-daemon-driver-interface", "libvirt-daemon-driver-network"),
+        *("libvirt-daemon-driver-nodedev", "libvirt-daemon-driver-storage"),
         *("qemu-system-x86", "qemu-utils", "iproute2"),
     )
     folders: tuple[str, ...] = (
