@@ -16,6 +16,7 @@ from forewarn.assemble.up import UpSettings
 from forewarn.clock import RealClock
 from forewarn.domain.metrics import METRICS
 from forewarn.domain.own_metrics import OWN_METRICS
+from forewarn.lab.settings import LabTree
 from forewarn.web.app import create_app
 from forewarn.web.settings import WebSettings
 
@@ -45,9 +46,9 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def settings_page() -> str:
-    """Every setting of `forewarn up` and of an agent, by section."""
+    """Every setting of `forewarn up`, of an agent and of laboratories, by section."""
     sections: dict[str, type] = {}
-    for tree in (UpSettings, AgentTree):
+    for tree in (UpSettings, AgentTree, LabTree):
         hints = get_type_hints(tree)
         for field in dataclasses.fields(tree):
             sections.setdefault(field.name, hints[field.name])

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from shutil import which
 
 import pytest
 
@@ -11,11 +10,11 @@ from forewarn.clock import RealClock
 from forewarn.lab.libvirt.guests import Guest
 from forewarn.lab.libvirt.host import Host
 from forewarn.lab.libvirt.laboratory import Laboratory, find, raise_laboratory, standing
+from forewarn.lab.machine import look, refusal
 from forewarn.lab.settings import LabSettings
 from tests.laboratories import traces
 
-SETTINGS = LabSettings()
-NEEDED = ("debootstrap", "unshare", "nsenter", "apt-get")
+SETTINGS = LabSettings(beside_guests=True)  # tests of several checkouts run at once on a developer's machine
 
 
 @pytest.fixture(scope="session")
@@ -23,10 +22,8 @@ def settings() -> LabSettings:
     """Where laboratories of these tests are kept. Skips where none can be raised, and says why."""
     if os.environ.get("LAB") == "0":
         pytest.skip("LAB=0: no laboratory is raised")
-    if os.geteuid() != 0:
-        pytest.skip("a laboratory of libvirt needs root")
-    if missing := [name for name in NEEDED if which(name) is None]:
-        pytest.skip(f"a laboratory of libvirt needs {missing[0]}")
+    if why := refusal(look(), SETTINGS):
+        pytest.skip(why)
     return SETTINGS
 
 

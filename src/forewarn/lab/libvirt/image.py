@@ -15,9 +15,9 @@ from pathlib import Path
 
 from forewarn.lab.commands import locked, run
 from forewarn.lab.libvirt.packages import KEYRING, Apt, mirror
+from forewarn.lab.machine import MARK
 from forewarn.lab.settings import LabSettings
 
-MARK = "etc/forewarn-lab"  # by this file a process is known to run in a laboratory, whoever raised it
 MEMORY_FREE = 4 << 30  # with so many bytes to spare the tree is built in memory, where dpkg's many syncs cost nothing
 
 

@@ -21,6 +21,7 @@ from forewarn.lab.libvirt.host import Host, Shelf, await_libvirt, configure, hos
 from forewarn.lab.libvirt.network import SWITCH_ADDRESS, prepare_switch
 from forewarn.lab.libvirt.node import Node, NodePlan, raise_node
 from forewarn.lab.libvirt.processes import ProcessId
+from forewarn.lab.machine import check, look
 from forewarn.lab.settings import LabSettings
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,19}")
@@ -148,8 +149,9 @@ class Laboratory:
 def raise_laboratory(name: str, hosts: int, settings: LabSettings, clock: Clock) -> Laboratory:
     """Raise a laboratory of `hosts` hosts; what it is made of is built first where it is not kept.
 
-    Raises LaboratoryError where it cannot be, and leaves nothing of it then.
+    Raises LaboratoryError where this machine is none for it, or where it fails, and leaves nothing of it then.
     """
+    check(look(), settings)
     if not NAME.fullmatch(name):
         raise LaboratoryError(f"{name!r} is no name of a laboratory: small letters, digits and dashes, at most 20")
     if not 1 <= hosts <= HOSTS_MAX:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def identify(number: int) -> ProcessId:
     return ProcessId(number, told[0])
 
 
-def spawn(command: list[str], log: Path) -> tuple[ProcessId, int]:
+def spawn(command: list[str], log: Path, environment: Mapping[str, str] | None = None) -> tuple[ProcessId, int]:
     """Start a process that outlasts this one; returns it with a file descriptor that leads to its standard input.
 
     What it says goes into `log`. Whoever got the descriptor closes it.
@@ -56,7 +56,7 @@ def spawn(command: list[str], log: Path) -> tuple[ProcessId, int]:
     try:
         actions = [(os.POSIX_SPAWN_DUP2, reading, 0), (os.POSIX_SPAWN_DUP2, written, 1)]
         actions.append((os.POSIX_SPAWN_DUP2, written, 2))
-        number = os.posix_spawnp(command[0], command, os.environ, file_actions=actions, setsid=True)
+        number = os.posix_spawnp(command[0], command, environment or os.environ, file_actions=actions, setsid=True)
     except OSError:
         os.close(writing)
         raise
