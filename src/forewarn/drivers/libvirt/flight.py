@@ -79,6 +79,7 @@ class Flight:
             threading.Thread(target=self._call, args=(self.order.terms,), name=name, daemon=True).start()
         else:
             self._seen_job = True
+            self.over.set()  # no call of this process is waited for
         threading.Thread(target=self._watch, name=f"{name} watch", daemon=True).start()
 
     def elapsed_s(self) -> float:

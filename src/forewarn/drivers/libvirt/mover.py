@@ -167,7 +167,9 @@ class LibvirtMover:
             mute = move.source if source is None else move.target
             raise DriverUnavailable(f"{mute} does not say whether {move.vm_name} runs there")
         if standing is Standing.UNDER_WAY:
-            return _running((flight or self._adopt(move)).job if source is None else source.job)
+            if flight is None:
+                self._adopt(move)
+            return _running(source.job if source is not None else None)
         if standing in (Standing.ASLEEP, Standing.STRANDED):
             self._wake(move, move.target if standing is Standing.ASLEEP else move.source)
         if standing is Standing.ARRIVED:
