@@ -88,7 +88,9 @@ def test_a_cordon_of_a_former_process_is_shown_until_its_lease_ends() -> None:
 
 @pytest.mark.usefixtures("binding")
 def test_a_site_moves_nothing_and_asks_read_only_where_no_mode_goes_beyond_observe(tmp_path: Path) -> None:
-    settings = replace(SiteSettings(), driver=LIBVIRT, libvirt=HERE)
+    dead = HostSettings("qemu+unix:///system?socket=/nowhere/libvirt-sock-ro")
+    hosts = replace(HERE, hosts={**HERE.hosts, "h2": dead})
+    settings = replace(SiteSettings(), driver=LIBVIRT, libvirt=hosts)
     clock = RealClock()
     site = Site(tmp_path, clock, settings)
     try:
@@ -97,6 +99,7 @@ def test_a_site_moves_nothing_and_asks_read_only_where_no_mode_goes_beyond_obser
         snapshot = site.control(site.driver()).cycle()
         assert [(vm.name, vm.host) for vm in snapshot.cluster.vms] == [("test", "h1")]
         assert {part.host for part in snapshot.cluster.components} == {"h1"}
+        assert [line.host for line in snapshot.log if "h2 cannot be reached" in line.text] == ["h2"]
         assert 'forewarn_libvirt_calls_hanging{host="h1"}' in site.metrics()
     finally:
         site.close()
