@@ -26,6 +26,7 @@ from forewarn.collect.power import PowerCollector
 from forewarn.collect.redundancy.collector import RedundancyCollector, RedundancySettings
 from forewarn.collect.smart import RecordedSmartCollector, SmartCollector, SmartSettings
 from forewarn.collect.tree import Tree, label_text
+from forewarn.collect.vms import VmsCollector, VmsSettings
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import ConfigurationError, SourceAbsent
 
@@ -39,7 +40,8 @@ class AgentSettings:
     """What the agent of one host collects, and how often."""
 
     collectors: tuple[str, ...] = ("cpu", "memory", "disk", "smart", "redundancy", "network", "power", "changes")
-    """Collectors that run, by name; one that finds nothing on this host says so and costs nothing."""
+    """Collectors that run, by name; one that finds nothing on this host says so and costs nothing. On a host of libvirt
+    add "vms"."""
 
     interval_s: float = 15.0
     """Seconds between two rounds; the resolution of everything but SMART, which has its own interval."""
@@ -73,6 +75,9 @@ class AgentSettings:
     network: NetworkSettings = field(default_factory=NetworkSettings)
     """Which interfaces are watched."""
 
+    vms: VmsSettings = field(default_factory=VmsSettings)
+    """How this host's libvirt is asked about its VMs."""
+
 
 def _smart(settings: AgentSettings, clock: Clock) -> Collector:
     if settings.smart.recorded is not None:
@@ -89,6 +94,7 @@ TABLE: Mapping[str, Callable[[AgentSettings, Clock], Collector]] = {
     "network": lambda settings, clock: NetworkCollector(settings.root, settings.network, clock),
     "power": lambda settings, _: PowerCollector(settings.root),
     "changes": lambda settings, _: ChangesCollector(settings.root, settings.folder),
+    "vms": lambda settings, _: VmsCollector(settings.vms),
 }
 
 

@@ -177,8 +177,8 @@ def test_a_setting_that_is_no_regular_expression_is_refused_by_its_name(settings
 
 
 def test_every_collector_of_the_table_bears_the_name_of_its_line(machines: Path, clock: SimulatedClock) -> None:
-    assert AgentSettings().collectors == tuple(TABLE)
-    settings = AgentSettings(root=machines / "bare-vm")
+    assert (*AgentSettings().collectors, "vms") == tuple(TABLE)  # those of VMs only where a host has any
+    settings = AgentSettings(collectors=tuple(TABLE), root=machines / "bare-vm")
     built: tuple[Collector, ...] = build_collectors(settings, clock)
     assert tuple(collector.name for collector in built) == tuple(TABLE)
 
@@ -210,8 +210,8 @@ def test_everything_in_the_catalogue_that_files_tell_is_collected(machines: Path
     for machine in ("two-socket-server", "amd-box", "storage-node"):
         settings = AgentSettings(root=machines / machine, smart=SmartSettings(recorded=recordings))
         names |= {line.split("{")[0].split(" ")[0] for line in once(settings, SimulatedClock(START)).splitlines()}
-    # Neither a BMC nor a card's driver answers below another root; tests of their own hold them.
-    elsewhere = ("ipmi_", "forewarn_network_crc_", "forewarn_network_fec_")
+    # Neither a BMC, libvirt nor a card's driver answers below another root; tests of their own hold them.
+    elsewhere = ("ipmi_", "libvirt_", "forewarn_network_crc_", "forewarn_network_fec_")
     wanted = {metric.name for metric in METRICS if not metric.name.startswith(elsewhere)}
     assert wanted - names == set()
 
