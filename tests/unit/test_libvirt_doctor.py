@@ -16,10 +16,11 @@ from forewarn.assemble.placing import DriverKind, DriverSettings
 from forewarn.assemble.site import SiteSettings
 from forewarn.domain.finding import Finding, State
 from forewarn.domain.inventory import Remark
-from forewarn.drivers.libvirt.capabilities import Capabilities
+from forewarn.drivers.libvirt.capabilities import Capabilities, Node, Pages
 from forewarn.drivers.libvirt.guests import Guest
 from forewarn.drivers.libvirt.picture import Picture, Seen
 from forewarn.drivers.libvirt.settings import ConnectionSettings, HostSettings, LibvirtSettings
+from forewarn.drivers.libvirt.storage import Pool, Storage
 from forewarn.drivers.libvirt.words import Facts
 
 BRISK = ConnectionSettings(open_s=0.5, call_s=0.5)
@@ -118,6 +119,20 @@ def test_an_emulating_qemu_that_loses_writes_in_migrations_is_an_error(
     picture = Picture("h1", 9_000_000, qemu, Facts(Capabilities(virt_types=frozenset(types))), guests=seen)
     found = of(picture).get(State.ERROR, [])
     assert ["loses guests' writes" in text for text in found] == [True] * bad
+
+
+def test_a_host_is_told_with_what_it_is_made_of() -> None:
+    nodes = (
+        Node(0, 2**34, frozenset({0, 1}), (Pages(4096, 1), Pages(2**30, 3))),
+        Node(1, 2**34, frozenset({2, 3}), (Pages(4096, 1),)),
+    )
+    able = Capabilities("x86_64", "Intel", "Skylake-Server-IBRS", microcode="33581318", nodes=nodes)
+    facts = Facts(able, storage=Storage((Pool("images", "dir"), Pool("san", "iscsi"))))
+    (text,) = of(Picture("h1", 11_003_000, 10_000_002, facts))[State.OK]
+    assert text == (
+        "h1 answers and is only read: libvirt 11.3.0, QEMU 10.0.2, 0 VMs run, 4 CPUs Skylake-Server-IBRS, "
+        "microcode 33581318, 2 NUMA nodes, 3 GiB of huge pages, storage pools images, san"
+    )
 
 
 def test_hosts_of_different_versions_are_told_once() -> None:

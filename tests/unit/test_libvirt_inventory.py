@@ -112,7 +112,7 @@ def test_a_host_that_does_not_answer_hides_no_other_and_is_named(silent: str) ->
 
 def test_nobody_waits_again_for_a_host_that_did_not_answer_the_last_time(silent: str) -> None:
     clock = RealClock()
-    watched = inventory_of({"good": "test:///default", "hung": silent})
+    watched = inventory_of({"good": "test:///default", "hung": silent}, retry_s=1e-9)
     watched.inventory()
     started = clock.monotonic()
     cluster = watched.inventory()

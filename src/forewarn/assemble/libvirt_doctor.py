@@ -71,7 +71,7 @@ def _host(host: str, picture: Picture, uri: str, heard: Collection[str] | None, 
     qemu, may = versions(picture.qemu_version), "may be written to" if writing else "is only read"
     running = sum(seen.running for seen in picture.guests.values())
     text = f"{host} answers and {may}: libvirt {versions(picture.libvirt_version)}, QEMU {qemu}, {running} VMs run"
-    yield Finding(CHECK, State.OK, text, place=uri)
+    yield Finding(CHECK, State.OK, f"{text}, {_made_of(picture)}", place=uri)
     emulates = "kvm" not in picture.facts.capabilities.virt_types or any(
         seen.guest.virt_type == "qemu" for seen in picture.guests.values()
     )
@@ -84,6 +84,20 @@ def _host(host: str, picture: Picture, uri: str, heard: Collection[str] | None, 
     if heard is not None and host not in heard:
         text = f"no telemetry of {host} is known: nothing warns of its failure"
         yield Finding(CHECK, State.WARNING, text, f"let its agent push as {host}, or name it as its agent does", uri)
+
+
+def _made_of(picture: Picture) -> str:
+    """A host's processor and memory, in words."""
+    able = picture.facts.capabilities
+    pages = sum(found.count * found.size_bytes for node in able.nodes for found in node.pages[1:])
+    parts = (
+        f"{len(able.cpus)} CPUs {able.cpu_model or able.arch or 'of unknown model'}",
+        f"microcode {able.microcode}" if able.microcode else "",
+        f"{len(able.nodes)} NUMA nodes" if len(able.nodes) > 1 else "",
+        f"{pages / 2**30:.0f} GiB of huge pages" if pages else "",
+        f"storage pools {', '.join(pool.name for pool in picture.facts.storage.pools) or 'none'}",
+    )
+    return ", ".join(filter(None, parts))
 
 
 def _remarks(remarks: tuple[Remark, ...]) -> Iterator[Finding]:

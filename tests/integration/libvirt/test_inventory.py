@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -20,6 +21,7 @@ from forewarn.lab.libvirt.guests import Guest
 from forewarn.lab.libvirt.host import Host
 from forewarn.lab.libvirt.laboratory import Laboratory
 from forewarn.testing import check_collector
+from tests.integration.libvirt.moving import driver_of, libvirt_settings, move_of
 from tests.support import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -336,3 +338,19 @@ def test_the_agent_of_a_host_tells_what_its_guests_use(running: Callable[..., Ho
     assert values["libvirt_domain_block_stats_write_bytes_total", "vda"] > 0
     assert ("libvirt_domain_interface_stats_receive_bytes_total", "vnet0") in values
     assert values["libvirt_domain_memory_stats_rss_bytes", ""] > 0
+
+
+def test_what_the_check_before_a_move_measured_is_known_to_the_next_plan(
+    laboratory: Laboratory, running: Callable[..., Host]
+) -> None:
+    running(SHARED)
+    driver = driver_of(replace(libvirt_settings(laboratory), dirty_rate_s=1))
+    try:
+        driver.inventory()
+        driver.check(move_of(SHARED, "host01", "host02"))
+        driver.inventory()
+        (load,) = driver.workloads()
+        assert (load.vm, (load.dirty_bytes_per_s or 0) > 0) == (SHARED.uuid, True)
+        assert laboratory.where("vm-a") == ("host01",)
+    finally:
+        driver.close()
