@@ -119,6 +119,18 @@ def _psu(key: str, name: str, sensor: str, help_text: str, unit: str, combine: C
     )
 
 
+def _psu_says(what: str, help_text: str, combine: Combine = Combine.MAX) -> Metric:
+    return Metric(
+        f"psu_{what}",
+        Kind.POWER,
+        f"forewarn_psu_{what}",
+        help_text,
+        device_label="name",
+        device_pattern="(?i)((?:PSU|PS) ?[0-9]+)",
+        combine=combine,
+    )
+
+
 CPU_METRICS = (
     Metric(
         "cpu_temperature",
@@ -182,6 +194,21 @@ MEMORY_METRICS = (
         "dimm_uncorrected",
         "node_edac_channel_uncorrectable_errors_total",
         "uncorrected memory errors of the DIMM",
+    ),
+    Metric(
+        "dimm_fault_mode",
+        Kind.MEMORY,
+        "forewarn_dimm_fault_mode",
+        "widest fault that explains the DIMM's corrected errors: 1 cell, 2 column, 3 row, 4 bank, 5 device",
+        device_label="dimm_label",
+    ),
+    Metric(
+        "dimm_error_addresses",
+        Kind.MEMORY,
+        "forewarn_dimm_error_addresses",
+        "different addresses of the DIMM's corrected errors",
+        "addresses",
+        device_label="dimm_label",
     ),
     Metric("memory_total", Kind.HOST, "node_memory_MemTotal_bytes", "memory of the host", "bytes"),
     Metric(
@@ -259,6 +286,10 @@ POWER_METRICS = (
         "",
         Combine.MAX,
     ),
+    _psu_says("present", "1 where the supply is in its place", Combine.MIN),
+    _psu_says("input_lost", "1 while the supply has no mains, which says nothing of the supply itself"),
+    _psu_says("failed", "1 where the supply reports that it failed"),
+    _psu_says("failure_predicted", "1 where the supply predicts its failure"),
     Metric(
         "board_volts_alarm",
         Kind.POWER,

@@ -12,7 +12,7 @@ from forewarn.collect.agent import AgentSettings, build_collectors, collect_once
 from forewarn.collect.doctor import drives, machine, mapping, memory, sensors
 from forewarn.collect.doctor.examination import Examination, examine, parse_status
 from forewarn.collect.doctor.host import host_findings
-from forewarn.collect.memory import CONTROLLERS
+from forewarn.collect.firmware_first import CONTROLLERS
 from forewarn.collect.smart import SmartSettings
 from forewarn.collect.tree import Tree
 from forewarn.domain.finding import Finding, State
