@@ -76,7 +76,7 @@ def _pushing(tree: AgentTree, clock: RealClock, stack: ExitStack) -> Callable[[]
     pusher = Pusher(tree.push, host, post, clock, random.Random())  # noqa: S311 - spreads tries, no secret
     stack.callback(pusher.close)
     settings = replace(tree.agent, folder=tree.agent.folder or tree.push.folder)
-    stack.callback(_told_to_stop, settings)
+    stack.callback(told_to_stop, settings)
     agent = Agent((*build_collectors(settings, clock), pusher), pusher.take, clock, settings)
     for run, name in ((agent.run, "rounds"), (pusher.run, "push")):
         stack.callback(_started(lambda run=run: run(lambda: clock.stopped), name).join)  # type: ignore[misc]
@@ -90,7 +90,7 @@ def _pushing(tree: AgentTree, clock: RealClock, stack: ExitStack) -> Callable[[]
     return scraped
 
 
-def _told_to_stop(settings: AgentSettings) -> None:
+def told_to_stop(settings: AgentSettings) -> None:
     """Leave word for the next start that this end was asked for: a reboot that follows is no crash."""
     if settings.folder is not None:
         with suppress(OSError):  # without the word the next boot counts as unasked, and says how sure that is

@@ -80,6 +80,7 @@ class Answer:
     log_entries: int | None = None
     log_free_bytes: int | None = None
     started: str = ""  # a mark that changes when the BMC starts anew; empty where it gives none
+    unread: int = 0  # sensors that have no reading
     trouble: tuple[str, ...] = ()  # parts that could not be read
 
 

@@ -1,6 +1,6 @@
 """A BMC asked by IPMI: `ipmitool`, over the network (lanplus) or through the kernel.
 
-Asking is `IpmiBmc`'s; everything else is parsing of what ipmitool prints with `-c`. The password reaches ipmitool in a
+Asking is `IpmiBmc`'s; everything else is parsing of what ipmitool prints. The password reaches ipmitool in a
 file, never on its command line.
 """
 
@@ -35,6 +35,8 @@ HEALTH = {
     **dict.fromkeys(("lnc", "unc"), Health.WARNING),
     **dict.fromkeys(("lcr", "ucr", "lnr", "unr"), Health.CRITICAL),
 }
+_MEASURED = re.compile(r"(-?[0-9.]+) (degrees C|Volts|Amps|Watts|RPM)")
+_NOTHING = ("No Reading", "Disabled", "Not Readable", "na")
 POWER_SUPPLY_ENTITY = "10."  # IPMI 2.0, table 43-13
 _SUPPLY_WORDS = (
     "presence detected",
@@ -62,7 +64,7 @@ class IpmiBmc:
             def tell(*asked: str) -> str:
                 return self._tell([*access, *asked])
 
-            sensors = tell("-c", "sdr", "elist", "all")
+            sensors = tell("sdr", "elist", "all")
             if not sensors.strip():
                 raise SourceAbsent("ipmitool gets no answer: wrong address, account or privilege, or the BMC hangs")
             answer = parse_sensors(sensors)
@@ -103,7 +105,7 @@ class IpmiBmc:
             return
         target, (name, port) = self._target, split_address(self._target.address)
         command = [self._settings.command, "-I", "lanplus", "-H", name, "-p", port, "-C", str(target.cipher_suite)]
-        command += ["-L", "USER", "-N", "2", "-R", "2"]
+        command += ["-L", "USER", "-N", "2", "-R", "1"]
         if not target.username:
             yield [*command, "-P", ""]
             return
@@ -136,24 +138,29 @@ def _powered(chassis: dict[str, str]) -> bool | None:
 
 
 def parse_sensors(text: str) -> Answer:
-    """What `ipmitool -c sdr elist all` printed; lines that say nothing known are left out."""
+    """What `ipmitool sdr elist all` printed: name, number, state, entity, and what it shows.
+
+    >>> parse_sensors("CPU1 Temp        | 01h | ok  |  3.1 | 45 degrees C").readings[0].value
+    45.0
+    """
     readings: list[Reading] = []
     supplies: dict[str, Supply] = {}
     redundant: dict[str, bool] = {}
+    unread = 0
     for line in text.splitlines():
-        cells = [cell.strip() for cell in line.split(",")]
-        if len(cells) < 4:
+        cells = [cell.strip() for cell in line.split("|")]
+        if len(cells) != 5:
             continue
-        if cells[2] in UNITS:
-            readings.append(_reading(cells))
-        elif len(cells) >= 5:
-            _discrete(cells[0], cells[3], ", ".join(cells[4:]), supplies, redundant)
-    return Answer(tuple(readings), tuple(supplies.values()), redundant)
-
-
-def _reading(cells: Sequence[str]) -> Reading:
-    name, value, unit, state = cells[:4]
-    return Reading("", label_text(name), UNITS[unit], parse_number(value), HEALTH.get(state), supply_of(name))
+        name, number, state, entity, said = cells
+        measured = _MEASURED.fullmatch(said)
+        if measured:
+            value, unit = parse_number(measured[1]), UNITS[measured[2]]
+            readings.append(Reading(number, label_text(name), unit, value, HEALTH.get(state), supply_of(name)))
+        elif said in _NOTHING:
+            unread += 1
+        else:
+            _discrete(name, entity, said, supplies, redundant)
+    return Answer(tuple(readings), tuple(supplies.values()), redundant, unread=unread)
 
 
 def _discrete(name: str, entity: str, said: str, supplies: dict[str, Supply], redundant: dict[str, bool]) -> None:

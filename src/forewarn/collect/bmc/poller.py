@@ -47,6 +47,7 @@ class _Watched:
     answer: Answer | None = None
     answered_at: float = 0.0
     moved_at: float = 0.0
+    fresh: bool = False  # whether the answer came with the last look
     shown: tuple[float, ...] = ()
     trouble: str = ""
     news: list[Event] = field(default_factory=list)
@@ -74,19 +75,24 @@ class Poller:
         """End what goes on; what hangs is left to its time limit."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def look(self, wait_s: float = 0.0) -> Mapping[str, Sequence[Collected]]:
-        """What is known of each host now. BMCs that are due are asked, for at most `wait_s` until they answer."""
+    def look(self, wait_s: float = 0.0, *, news_only: bool = False) -> Mapping[str, Sequence[Collected]]:
+        """What is known of each host now. BMCs that are due are asked, for at most `wait_s` until they answer.
+
+        With `news_only` an answer that was told before is not told again, but how the BMC itself does.
+        """
         for watched in self._watched:
             if watched.asking is None and self._clock.monotonic() >= watched.due:
                 watched.asking = self._pool.submit(watched.bmc.ask)
                 watched.due = self._clock.monotonic() + self._settings.interval_s
         end = self._clock.monotonic() + wait_s
+        for watched in self._watched:
+            watched.fresh = False
         changed = [self._take(watched, max(end - self._clock.monotonic(), 0.0)) for watched in self._watched]
         if any(changed):
             self._remember()
         found: dict[str, list[Collected]] = {}
         for watched in self._watched:
-            found.setdefault(watched.host, []).extend(self._told(watched))
+            found.setdefault(watched.host, []).extend(self._told(watched, news_only=news_only))
         return found
 
     def _take(self, watched: _Watched, wait_s: float) -> bool:
@@ -101,7 +107,7 @@ class Poller:
             watched.asking, watched.trouble = None, label_text(str(absent))
             return False
         now = self._clock.monotonic()
-        watched.asking, watched.answer, watched.answered_at = None, answer, now
+        watched.asking, watched.answer, watched.answered_at, watched.fresh = None, answer, now, True
         watched.trouble = label_text("; ".join(answer.trouble))
         shown = tuple(r.value for r in answer.readings if r.value is not None and not set_aside(r, answer))
         if shown != watched.shown or len(shown) < _STUCK_READINGS_MIN:
@@ -111,11 +117,11 @@ class Poller:
         watched.news += news
         return watched.past != before
 
-    def _told(self, watched: _Watched) -> Iterator[Collected]:
+    def _told(self, watched: _Watched, *, news_only: bool) -> Iterator[Collected]:
         now, labels = self._clock.monotonic(), {"bmc": watched.name}
         silent_s = now - watched.answered_at
         up = watched.answer is not None and silent_s <= self._settings.stale_s
-        if watched.answer is not None and up:
+        if watched.answer is not None and up and (watched.fresh or not news_only):
             yield from _labelled(samples(watched.answer), watched.name)
         yield Sample("forewarn_telemetry_bmc_up", labels, float(up))
         yield Sample("forewarn_telemetry_bmc_silent_seconds", labels, silent_s)

@@ -4,6 +4,7 @@ Asking is `RedfishBmc`'s, in which one document that is missing or malformed hid
 documents, in DMTF's schemas Power 1.7, Thermal 1.7, PowerSupply 1.5, Sensor 1.7 and Manager 1.19.
 """
 
+import json
 import logging
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -68,7 +69,7 @@ class _Session:
             import redfish  # here, for it loads what an agent without Redfish has no need of
         except ImportError as missing:
             raise SourceAbsent("the package redfish is not installed: pip install 'forewarn[redfish]'") from missing
-        logging.getLogger("redfish").setLevel(logging.WARNING)  # below that it tells of sessions and their keys
+        logging.getLogger("redfish").setLevel(logging.CRITICAL)  # it tells of sessions, their keys and whole documents
         self._left, self._trouble = settings.documents_max, dict[str, None]()
         self._clock, self._end = clock, clock.monotonic() + settings.timeout_s
         self._client = self._reached(
@@ -160,8 +161,8 @@ class _Session:
             self._trouble[f"a document answers {answered.status}"] = None
             return {}
         try:
-            document = answered.dict
-        except ValueError:
+            document = json.loads(answered.text)
+        except (ValueError, RecursionError):
             document = None
         if not isinstance(document, Mapping):
             self._trouble["a document is no JSON object"] = None

@@ -40,7 +40,7 @@ def set_aside(reading: Reading, answer: Answer) -> str:
 
 def samples(answer: Answer) -> Iterator[Sample]:
     """Every series of an answer, but those about the BMC as a source."""
-    aside: Counter[str] = Counter()
+    aside: Counter[str] = Counter({NO_READING: answer.unread} if answer.unread else {})
     for reading in answer.readings:
         if why := set_aside(reading, answer):
             aside[why] += 1
