@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from forewarn.act import cordons
 from forewarn.act.cordons import Cordons, CordonSettings
 from forewarn.act.executor import Executor
 from forewarn.act.guards import Guards, GuardSettings
@@ -18,6 +19,7 @@ from forewarn.act.orders import Orders
 from forewarn.alerts.settings import AlertSettings
 from forewarn.assemble.alerts import prepare
 from forewarn.assemble.decisions import FILE as DECISION_FILE
+from forewarn.assemble.placing import DriverSettings, Placing, place
 from forewarn.clock import Clock
 from forewarn.control import Control, ControlSettings, Hands, Memory, Rules
 from forewarn.decide.authority import AuthoritySettings
@@ -29,6 +31,7 @@ from forewarn.domain.inventory import COMPONENT_KINDS, Kind
 from forewarn.domain.situation import LogLine, Severity
 from forewarn.domain.telemetry import Sample
 from forewarn.drivers.base import Driver, Watched
+from forewarn.drivers.libvirt.settings import LibvirtSettings
 from forewarn.errors import ModelError
 from forewarn.features.catalog import CATALOG
 from forewarn.ledger import Ledger, LedgerSettings
@@ -94,6 +97,8 @@ class PredictSettings:
 class SiteSettings:
     """The whole configuration of a controller."""
 
+    driver: DriverSettings = field(default_factory=DriverSettings)
+    libvirt: LibvirtSettings = field(default_factory=LibvirtSettings)
     store: DuckDBSettings = field(default_factory=DuckDBSettings)
     state: StateSettings = field(default_factory=StateSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
@@ -180,20 +185,35 @@ class Site:
         self.alerter = build_alerter(self.database) if build_alerter else None
         self.meters: list[Callable[[], Mapping[str, float]]] = [self.alerter.metrics] if self.alerter else []
         self._mapper = Mapper()
+        self._placing: Placing | None = None
         self._log(self.store.notices, Severity.WARNING)
+
+    @property
+    def acts(self) -> bool:
+        """Whether any mode may go beyond `observe`."""
+        return self.settings.authority.mode_max is not Mode.OBSERVE
+
+    def driver(self) -> Driver:
+        """The driver that the settings name, closed with this site. Raises ConfigurationError."""
+
+        def leases() -> Mapping[str, datetime]:
+            return {cordon.host: cordon.expires_at for cordon in cordons.held(self.database)}
+
+        settings, devices = self.settings, self.store.devices
+        self._placing = place(settings.driver, settings.libvirt, devices, self.clock, leases, writing=self.acts)
+        return self._placing.driver
 
     def control(self, driver: Driver) -> Control:
         """The control loop over `driver`. Where no mode goes beyond `observe` it is handed nothing that could write."""
         policy = with_default_thresholds(self.settings.policy, self.forecaster.thresholds(self.settings.policy.horizon))
-        acts = self.settings.authority.mode_max is not Mode.OBSERVE
         return Control(
-            driver if acts else Watched(driver),
+            driver if self.acts else Watched(driver),
             self.store,
             CATALOG,
             self.forecaster,
             Rules(policy, self.settings.authority, self.settings.windows),
             self.memory,
-            self._hands(driver) if acts else None,
+            self._hands(driver) if self.acts else None,
             self.clock,
             self.settings.control,
             *([self.alerter.tell] if self.alerter else []),
@@ -220,7 +240,8 @@ class Site:
 
     def metrics(self) -> Mapping[str, float]:
         """What the parts of the controller count about themselves, for /metrics."""
-        return {name: value for meter in tuple(self.meters) for name, value in meter().items()}
+        meters = (*self.meters, *([self._placing.metrics] if self._placing else []))
+        return {name: value for meter in meters for name, value in meter().items()}
 
     def serve(self) -> Server:
         """Start the pages and the API. Raises ConfigurationError where they cannot be served as configured."""
@@ -242,6 +263,8 @@ class Site:
         """End cleanly: whoever waits for the lead need not wait for the lease to run out."""
         if self.alerter:
             self.alerter.close()
+        if self._placing:
+            self._placing.close()
         self.memory.journal.leadership.release()
         self.store.close()
         self.database.close()

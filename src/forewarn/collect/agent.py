@@ -28,6 +28,7 @@ from forewarn.collect.power import PowerCollector
 from forewarn.collect.rasdaemon import RasdaemonCollector, RasdaemonSettings
 from forewarn.collect.smart import RecordedSmartCollector, SmartCollector, SmartSettings
 from forewarn.collect.tree import Tree, label_text
+from forewarn.collect.vms import VmsCollector, VmsSettings
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import ConfigurationError, SourceAbsent
 
@@ -52,7 +53,8 @@ class AgentSettings:
         "kernel_log",
         "changes",
     )
-    """Collectors that run, by name; one that finds nothing on this host says so and costs nothing."""
+    """Collectors that run, by name; one that finds nothing on this host says so and costs nothing. On a host of libvirt
+    add "vms"."""
 
     interval_s: float = 15.0
     """Seconds between two rounds; the resolution of everything but SMART, which has its own interval."""
@@ -92,6 +94,9 @@ class AgentSettings:
     changes: ChangesSettings = field(default_factory=ChangesSettings)
     """Which changes are told."""
 
+    vms: VmsSettings = field(default_factory=VmsSettings)
+    """How this host's libvirt is asked about its VMs."""
+
 
 def _smart(settings: AgentSettings, clock: Clock) -> Collector:
     if settings.smart.recorded is not None:
@@ -112,6 +117,7 @@ TABLE: Mapping[str, Callable[[AgentSettings, Clock], Collector]] = {
         settings.root, settings.kernel_log, settings.folder, clock
     ),
     "changes": lambda settings, clock: ChangesCollector(settings.root, settings.folder, clock, settings.changes),
+    "vms": lambda settings, _: VmsCollector(settings.vms),
 }
 
 

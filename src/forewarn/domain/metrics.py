@@ -1,7 +1,8 @@
 """The metric catalogue: every quantity that Forewarn understands, under the name that the field's exporters give it.
 
-Names are those of node_exporter (`node_*`), smartctl_exporter (`smartctl_*`) and ipmi_exporter (`ipmi_*`). A new
-quantity is one line here; whatever emits it (an agent, a Prometheus, the simulator) needs to know nothing else.
+Names are those of node_exporter (`node_*`), smartctl_exporter (`smartctl_*`), ipmi_exporter (`ipmi_*`) and the
+exporters of libvirt (`libvirt_*`). A new quantity is one line here; whatever emits it (an agent, a Prometheus, the
+simulator) needs to know nothing else.
 """
 
 from collections.abc import Mapping
@@ -30,6 +31,8 @@ IDENTITIES: tuple[Identity, ...] = (
     Identity(Kind.DISK, "smartctl_device", "device", "serial_number", "model_name", DISK),
     Identity(Kind.DISK, "node_disk_info", "device", "serial", "model", DISK),
     Identity(Kind.NETWORK, "node_network_info", "device", "address"),
+    # A VM is its UUID, whatever host it is on; the other series know it by its name there.
+    Identity(Kind.VM, "libvirt_domain_info_meta", "domain", "uuid"),
 )
 
 # SMART attributes whose raw value counts something; the numbers are ATA's attribute ids.
@@ -101,6 +104,20 @@ def _dimm(key: str, name: str, help_text: str) -> Metric:
         device_label="dimm_label",
         counter=True,
         combine=Combine.SUM,
+    )
+
+
+def _vm(key: str, name: str, help_text: str, unit: str, *, counter: bool = True) -> Metric:
+    # A VM's disks and interfaces are series of their own; what counts is the VM.
+    return Metric(
+        key,
+        Kind.VM,
+        f"libvirt_domain_{name}",
+        help_text,
+        unit,
+        device_label="domain",
+        counter=counter,
+        combine=Combine.SUM if counter else Combine.MAX,
     )
 
 
@@ -316,4 +333,30 @@ POWER_METRICS = (
     ),
 )
 
-METRICS: tuple[Metric, ...] = (*CPU_METRICS, *MEMORY_METRICS, *DISK_METRICS, *NETWORK_METRICS, *POWER_METRICS)
+VM_METRICS = (
+    _vm("vm_cpu_seconds", "info_cpu_time_seconds_total", "time that the VM's CPUs ran", "seconds"),
+    _vm("vm_vcpus", "info_virtual_cpus", "virtual CPUs of the VM", "CPUs", counter=False),
+    _vm("vm_memory_max", "info_maximum_memory_bytes", "most memory that the VM may have", "bytes", counter=False),
+    _vm("vm_memory", "info_memory_usage_bytes", "memory that the balloon leaves the VM", "bytes", counter=False),
+    _vm("vm_memory_rss", "memory_stats_rss_bytes", "memory that the VM takes of its host", "bytes", counter=False),
+    _vm("vm_memory_usable", "memory_stats_usable_bytes", "memory that the VM can still give", "bytes", counter=False),
+    _vm("vm_read_bytes", "block_stats_read_bytes_total", "bytes read from the VM's disks", "bytes"),
+    _vm("vm_write_bytes", "block_stats_write_bytes_total", "bytes written to the VM's disks", "bytes"),
+    _vm("vm_reads", "block_stats_read_requests_total", "reads from the VM's disks", "operations"),
+    _vm("vm_writes", "block_stats_write_requests_total", "writes to the VM's disks", "operations"),
+    _vm("vm_read_seconds", "block_stats_read_time_seconds_total", "time that reads took", "seconds"),
+    _vm("vm_write_seconds", "block_stats_write_time_seconds_total", "time that writes took", "seconds"),
+    _vm("vm_receive_bytes", "interface_stats_receive_bytes_total", "bytes that the VM received", "bytes"),
+    _vm("vm_transmit_bytes", "interface_stats_transmit_bytes_total", "bytes that the VM sent", "bytes"),
+    _vm("vm_receive_drops", "interface_stats_receive_drops_total", "received packets that were dropped", "packets"),
+    _vm("vm_transmit_drops", "interface_stats_transmit_drops_total", "sent packets that were dropped", "packets"),
+)
+
+METRICS: tuple[Metric, ...] = (
+    *CPU_METRICS,
+    *MEMORY_METRICS,
+    *DISK_METRICS,
+    *NETWORK_METRICS,
+    *POWER_METRICS,
+    *VM_METRICS,
+)

@@ -142,6 +142,8 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _server("forewarn_mode", "1 for the mode that is on", "mode"),
     _server("forewarn_hosts", "Hosts by state", "state"),
     _server("forewarn_vms", "VMs by state", "state"),
+    _server("forewarn_driver_remarks", "What the placement service could not read, of hosts and of VMs", "about"),
+    _server("forewarn_host_unheard_seconds", "Time since a host that does not answer its driver last did", "host"),
     _server("forewarn_moves", "Moves of the last cycles by state", "state"),
     _server(
         "forewarn_risk",
@@ -174,6 +176,9 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _server("forewarn_limit", "A limit on acting", "name"),
     _server("forewarn_limit_used", "How much of it is used", "name"),
     _server("forewarn_limit_held_total", "How often it has held something back", "name"),
+    _server("forewarn_libvirt_connections_opened_total", "Connections to a libvirt host that were opened", "host"),
+    _server("forewarn_libvirt_calls_abandoned_total", "Calls that a libvirt host did not answer in time", "host"),
+    _server("forewarn_libvirt_calls_hanging", "Of those, calls that have not returned yet", "host"),
     _server("forewarn_ingest_bodies_total", "Bodies of agents and Prometheis that were taken"),
     _server("forewarn_ingest_samples_total", "Samples of agents and Prometheis that were taken"),
     _server("forewarn_ingest_events_total", "Events of agents that were taken"),
