@@ -3,7 +3,6 @@
 It connects as the controller would (read-only where no mode goes beyond `observe`), asks once, and changes nothing.
 """
 
-import importlib.util
 from collections.abc import Collection, Iterator, Mapping
 
 from forewarn.clock import RealClock
@@ -23,16 +22,16 @@ def libvirt_findings(
     settings: LibvirtSettings, heard: Collection[str] | None = None, *, writing: bool
 ) -> Iterator[Finding]:
     """What is found of every host. `heard` names the hosts that telemetry knows, None where that is not known."""
-    if importlib.util.find_spec("libvirt") is None:
-        text = "driver.kind is libvirt, and its binding is not installed"
-        yield Finding(CHECK, State.ERROR, text, "install libvirt-python as docs/install.md says")
-        return
     if not settings.hosts:
         text = "driver.kind is libvirt, and no host is named"
         yield Finding(CHECK, State.ERROR, text, "name each under [libvirt.hosts.NAME]; docs/libvirt.md shows one")
         return
     try:
         pictures, remarks = _look(settings, writing=writing)
+    except ImportError:
+        text = "driver.kind is libvirt, and its binding is not installed"
+        yield Finding(CHECK, State.ERROR, text, "install libvirt-python as docs/install.md says")
+        return
     except ConfigurationError as problem:
         yield Finding(CHECK, State.ERROR, str(problem), "docs/libvirt.md names the forms of a URI")
         return

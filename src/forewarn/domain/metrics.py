@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from forewarn.domain.inventory import Kind
+from forewarn.domain.power_metrics import POWER_METRICS
 from forewarn.domain.telemetry import Combine, Metric
 
 
@@ -121,33 +122,6 @@ def _vm(key: str, name: str, help_text: str, unit: str, *, counter: bool = True)
     )
 
 
-def _psu(key: str, name: str, sensor: str, help_text: str, unit: str, combine: Combine = Combine.AVG) -> Metric:
-    where = (("name", f"(?i)(PSU|PS) ?[0-9].*({sensor}).*"),)
-    return Metric(
-        key,
-        Kind.POWER,
-        name,
-        help_text,
-        unit,
-        where=where,
-        device_label="name",
-        device_pattern="(?i)((?:PSU|PS) ?[0-9]+)",
-        combine=combine,
-    )
-
-
-def _psu_says(what: str, help_text: str, combine: Combine = Combine.MAX) -> Metric:
-    return Metric(
-        f"psu_{what}",
-        Kind.POWER,
-        f"forewarn_psu_{what}",
-        help_text,
-        device_label="name",
-        device_pattern="(?i)((?:PSU|PS) ?[0-9]+)",
-        combine=combine,
-    )
-
-
 CPU_METRICS = (
     Metric(
         "cpu_temperature",
@@ -172,6 +146,26 @@ CPU_METRICS = (
         "node_cpu_package_throttles_total",
         "thermal throttle events of the packages",
         "events",
+        counter=True,
+        combine=Combine.SUM,
+    ),
+    Metric(
+        "cpu_machine_checks",
+        Kind.CPU,
+        "node_interrupts_total",
+        "machine check exceptions of the cores",
+        "exceptions",
+        where=(("type", "MCE"),),
+        counter=True,
+        combine=Combine.SUM,
+    ),
+    Metric(
+        "cpu_corrected_thresholds",
+        Kind.CPU,
+        "node_interrupts_total",
+        "times that corrected or deferred errors went beyond the CPU's threshold",
+        "interrupts",
+        where=(("type", "THR|DFR"),),
         counter=True,
         combine=Combine.SUM,
     ),
@@ -270,6 +264,35 @@ DISK_METRICS = (
     _disk("disk_read_seconds", "node_disk_read_time_seconds_total", "time spent reading", "seconds", counter=True),
     _disk("disk_write_seconds", "node_disk_write_time_seconds_total", "time spent writing", "seconds", counter=True),
     _disk("disk_io_errors", "forewarn_disk_io_errors_total", "failed requests of the device", "errors", counter=True),
+    _disk("disk_io_timeouts", "forewarn_disk_io_timeouts_total", "timed-out requests", "requests", counter=True),
+    _disk("disk_working", "forewarn_disk_working", "0 once the kernel's driver has given the drive up"),
+    _disk(
+        "disk_readonly_filesystems",
+        "forewarn_disk_readonly_filesystems",
+        "file systems on the drive that the kernel turned read-only",
+    ),
+    # Entries of an old error log are no alarm, new ones are.
+    _disk(
+        "nvme_error_entries", "smartctl_device_num_err_log_entries", "entries of the error log", "entries", counter=True
+    ),
+    _disk(
+        "sas_grown_defects", "smartctl_scsi_grown_defect_list", "grown defects of the drive", "defects", counter=True
+    ),
+    _disk(
+        "sas_read_uncorrected",
+        "smartctl_read_total_uncorrected_errors",
+        "reads that could not be corrected",
+        "errors",
+        counter=True,
+    ),
+    _disk(
+        "sas_write_uncorrected",
+        "smartctl_write_total_uncorrected_errors",
+        "writes that could not be corrected",
+        "errors",
+        counter=True,
+    ),
+    _disk("self_test_passed", "forewarn_smartctl_self_test_passed", "1 where the last self-test found nothing"),
 )
 
 NETWORK_METRICS = (
@@ -285,52 +308,23 @@ NETWORK_METRICS = (
         "losses and returns of the link",
         "changes",
     ),
+    _nic("nic_crc_errors", "forewarn_network_crc_errors_total", "CRC errors of the card, by its driver", "errors"),
+    _nic(
+        "nic_fec_uncorrectable",
+        "forewarn_network_fec_uncorrectable_total",
+        "blocks that forward error correction could not mend",
+        "blocks",
+    ),
+    Metric(
+        "nic_speed_degraded",
+        Kind.NETWORK,
+        "forewarn_network_link_degraded",
+        "1 while the link is slower than it has been or offers",
+        where=(("what", "speed"),),
+        device_label="device",
+    ),
     _nic("nic_up", "node_network_up", "1 while the link is up", counter=False),
     _nic("nic_speed", "node_network_speed_bytes", "negotiated speed", "bytes per second", counter=False),
-)
-
-POWER_METRICS = (
-    _psu("psu_output_volts", "ipmi_voltage_volts", "Vout|V_OUT|Output|12V", "output voltage of the supply", "volts"),
-    _psu("psu_input_volts", "ipmi_voltage_volts", "Vin|V_IN|Input|AC", "input voltage of the supply", "volts"),
-    _psu("psu_amperes", "ipmi_current_amperes", ".*", "output current of the supply", "amperes"),
-    _psu("psu_temperature", "ipmi_temperature_celsius", ".*", "temperature of the supply", "celsius", Combine.MAX),
-    _psu("psu_fan_speed", "ipmi_fan_speed_rpm", ".*", "fan speed of the supply", "rpm", Combine.MIN),
-    _psu(
-        "psu_state",
-        "ipmi_sensor_state",
-        ".*",
-        "state of the supply's sensors: 0 good, 1 warning, 2 critical",
-        "",
-        Combine.MAX,
-    ),
-    _psu_says("present", "1 where the supply is in its place", Combine.MIN),
-    _psu_says("input_lost", "1 while the supply has no mains, which says nothing of the supply itself"),
-    _psu_says("failed", "1 where the supply reports that it failed"),
-    _psu_says("failure_predicted", "1 where the supply predicts its failure"),
-    Metric(
-        "board_volts_alarm",
-        Kind.POWER,
-        "node_hwmon_in_alarm",
-        "voltage alarms of the board",
-        combine=Combine.SUM,
-    ),
-    Metric(
-        "board_volts",
-        Kind.POWER,
-        "node_hwmon_in_volts",
-        "12 V rail of the board",
-        "volts",
-        where=(("label", r"(?i)(?!(-|n)\s*12)(.*[^0-9.])?\+?12(\.0+)? ?v.*"),),
-    ),
-    Metric(
-        "package_joules",
-        Kind.POWER,
-        "node_rapl_package_joules_total",
-        "energy used by the CPU packages",
-        "joules",
-        counter=True,
-        combine=Combine.SUM,
-    ),
 )
 
 VM_METRICS = (
