@@ -233,6 +233,7 @@ class Control:
         situation, now, horizon = decision.situation, decision.now, self._rules.policy.horizon
         ended = (*outcomes, *situation.recent)
         lines = [*narrate.host_lines(self._last, situation.cluster, ended)]
+        lines += narrate.remark_lines(self._last, situation.cluster)
         down = {host.name for host in situation.cluster.hosts if host.state is HostState.DOWN}
         running = [forecast for forecast in situation.forecasts if forecast.host not in down]
         lines += narrate.ladder_lines(situation.ladder, ladder, running, horizon, now)
@@ -270,7 +271,7 @@ class Control:
         telemetry_at: datetime | None,
     ) -> Snapshot:
         situation, now, policy = decision.situation, decision.now, self._rules.policy
-        running = self._memory.journal.in_flight()
+        running = self._hands.executor.running() if self._hands else self._memory.journal.in_flight()
         ended = self._memory.journal.recent(now - timedelta(seconds=self._settings.recent_s))
         thresholds = {kind.value: policy.threshold(kind) for kind in COMPONENT_KINDS}
         held = self._hands.executor.held if self._hands else ()

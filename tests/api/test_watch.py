@@ -55,6 +55,16 @@ def test_without_one_known_forecast_their_age_is_missing() -> None:
     assert watch(replace(BUSY, forecasts=())).inputs[2].time is None
 
 
+def test_hosts_that_do_not_answer_their_driver_are_named_with_the_age_of_what_is_shown() -> None:
+    hosts = [replace(host, seen_at=NOW - timedelta(minutes=7)) for host in BUSY.cluster.hosts[:9]]
+    cluster = replace(BUSY.cluster, hosts=(*hosts, *BUSY.cluster.hosts[9:]))
+    banner = next(b for b in watch(replace(BUSY, cluster=cluster)).banners if b.key == "unheard")
+    assert banner.title == "9 hosts do not answer the placement service"
+    assert f"{hosts[0].name} 7 min ago" in banner.text
+    assert banner.text.endswith("4 more")
+    assert "unheard" not in banners(BUSY)
+
+
 def test_the_breaker_stands_before_the_pause_the_leader_and_the_fallen_hosts() -> None:
     standing = standing_of(breaker="9 hosts at once", leader="ctl2 leads until 12:01")
     assert banners(replace(BUSY, paused="a drill (ann)", standing=standing)) == ["breaker", "paused", "leader", "down"]

@@ -4,11 +4,12 @@ What it gets from outside is the driver, the clock and the folder in which every
 """
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from forewarn.act import cordons
 from forewarn.act.cordons import Cordons, CordonSettings
 from forewarn.act.executor import Executor
 from forewarn.act.guards import Guards, GuardSettings
@@ -17,6 +18,7 @@ from forewarn.act.orders import Orders
 from forewarn.alerts.settings import AlertSettings
 from forewarn.assemble.alerts import prepare
 from forewarn.assemble.decisions import FILE as DECISION_FILE
+from forewarn.assemble.placing import DriverSettings, Placing, place
 from forewarn.clock import Clock
 from forewarn.control import Control, ControlSettings, Hands, Memory, Rules
 from forewarn.decide.authority import AuthoritySettings
@@ -28,6 +30,8 @@ from forewarn.domain.inventory import COMPONENT_KINDS, Kind
 from forewarn.domain.situation import LogLine, Severity
 from forewarn.domain.telemetry import Sample
 from forewarn.drivers.base import Driver, Watched
+from forewarn.drivers.libvirt.settings import LibvirtSettings
+from forewarn.drivers.none import ObservedDriver
 from forewarn.errors import ModelError
 from forewarn.features.catalog import CATALOG
 from forewarn.ledger import Ledger, LedgerSettings
@@ -93,6 +97,8 @@ class PredictSettings:
 class SiteSettings:
     """The whole configuration of a controller."""
 
+    driver: DriverSettings = field(default_factory=DriverSettings)
+    libvirt: LibvirtSettings = field(default_factory=LibvirtSettings)
     store: DuckDBSettings = field(default_factory=DuckDBSettings)
     mapping: MappingSettings = field(default_factory=MappingSettings)
     state: StateSettings = field(default_factory=StateSettings)
@@ -178,22 +184,41 @@ class Site:
         )
         self.alerter = build_alerter(self.database) if build_alerter else None
         self.changes = ChangeEvents(self.database, settings.state.changes)
-        self._mapper = Mapper(settings=settings.mapping)
+        self.mapper = Mapper(settings=settings.mapping)
         self._taking = threading.Lock()
+        self._placing: Placing | None = None
         self._log(self.store.notices, Severity.WARNING)
+
+    @property
+    def acts(self) -> bool:
+        """Whether any mode may go beyond `observe`."""
+        return self.settings.authority.mode_max is not Mode.OBSERVE
+
+    def driver(self) -> Driver:
+        """The driver that the settings name, closed with this site. Raises ConfigurationError."""
+
+        def leases() -> Mapping[str, datetime]:
+            return {cordon.host: cordon.expires_at for cordon in cordons.held(self.database)}
+
+        def observe(whole_host: Collection[Kind]) -> ObservedDriver:
+            redundancy = self.mapper.redundancy
+            return ObservedDriver(self.store.devices, self.clock, whole_host=whole_host, redundancy=redundancy)
+
+        settings = self.settings
+        self._placing = place(settings.driver, settings.libvirt, observe, self.clock, leases, writing=self.acts)
+        return self._placing.driver
 
     def control(self, driver: Driver) -> Control:
         """The control loop over `driver`. Where no mode goes beyond `observe` it is handed nothing that could write."""
         policy = with_default_thresholds(self.settings.policy, self.forecaster.thresholds(self.settings.policy.horizon))
-        acts = self.settings.authority.mode_max is not Mode.OBSERVE
         return Control(
-            driver if acts else Watched(driver),
+            driver if self.acts else Watched(driver),
             self.store,
             CATALOG,
             self.forecaster,
             Rules(policy, self.settings.authority, self.settings.windows),
             self.memory,
-            self._hands(driver) if acts else None,
+            self._hands(driver) if self.acts else None,
             self.clock,
             self.settings.control,
             *([self.alerter.tell] if self.alerter else []),
@@ -209,7 +234,7 @@ class Site:
 
     def _take(self, shown: Mapping[str, Iterable[Sample]], now: datetime, *, whole: bool) -> None:
         with self._taking:  # later parts of a scrape are stored later
-            batches = [self._mapper.map(host, samples, now, whole=whole) for host, samples in shown.items()]
+            batches = [self.mapper.map(host, samples, now, whole=whole) for host, samples in shown.items()]
             if batches:
                 self.store.append(joined(batches))
 
@@ -223,7 +248,8 @@ class Site:
 
     def metrics(self) -> Mapping[str, float]:
         """What the parts of the controller count about themselves, for /metrics."""
-        return self.alerter.metrics() if self.alerter else {}
+        alerts = self.alerter.metrics() if self.alerter else {}
+        return {**alerts, **(self._placing.metrics() if self._placing else {})}
 
     def serve(self) -> Server:
         """Start the pages and the API. Raises ConfigurationError where they cannot be served as configured."""
@@ -245,8 +271,10 @@ class Site:
         """End cleanly: whoever waits for the lead need not wait for the lease to run out."""
         if self.alerter:
             self.alerter.close()
+        if self._placing:
+            self._placing.close()
         self.memory.journal.leadership.release()
-        self.store.append(self._mapper.waiting())
+        self.store.append(self.mapper.waiting())
         self.store.close()
         self.database.close()
 

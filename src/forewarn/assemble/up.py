@@ -1,6 +1,6 @@
 """Everything on one machine: agent, controller, embedded stores and dashboard. Nothing moves unless that is configured.
 
-Where no placement service is configured, the inventory is what telemetry shows, and there are no VMs in it.
+Where no placement service is configured (`driver.kind`), the inventory is what telemetry shows, without VMs.
 """
 
 import socket
@@ -18,7 +18,6 @@ from forewarn.collect.agent import AgentSettings
 from forewarn.collect.base import Round
 from forewarn.domain.people import Principal, Role
 from forewarn.domain.situation import LogLine, Severity
-from forewarn.drivers.none import ObservedDriver
 from forewarn.state.audit import Deed
 
 Say = Callable[[str], None]
@@ -39,7 +38,7 @@ def up(folder: Path, clock: RealClock, settings: UpSettings, say: Say) -> None:
         site = Site(folder, clock, settings)
         stack.callback(site.close)
         site.memory.log.append([LogLine(clock.now(), Severity.NOTICE, sources_sentence(site.forecaster))])
-        control = site.control(ObservedDriver(site.store.devices, clock))
+        control = site.control(site.driver())
         server = site.serve()
         stack.callback(server.stop)
         stack.callback(start_reading(settings.alerts, site.memory.orders.windows, clock))

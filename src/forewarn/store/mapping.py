@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from forewarn.domain.inventory import Kind, component_id
-from forewarn.domain.metrics import IDENTITIES, METRICS, SENSOR_LABEL, Identity
+from forewarn.domain.inventory import COMPONENT_KINDS, Kind, component_id
+from forewarn.domain.metrics import DISK, IDENTITIES, METRICS, SENSOR_LABEL, Identity
+from forewarn.domain.redundancy import MEMBER, SPARES, Redundancy
 from forewarn.domain.telemetry import Combine, Metric, Sample
 from forewarn.store.base import Batch
 from forewarn.store.identity import UNKNOWN, Part
@@ -117,7 +118,9 @@ class Mapper:
         self._identities: dict[str, list[tuple[int, Identity]]] = {}
         for rank, identity in enumerate(identities):
             self._identities.setdefault(identity.name, []).append((rank, identity))
-        self._words = frozenset((*self._identities, SENSOR_LABEL))  # series that say what others are about
+        self._words = frozenset(
+            (*self._identities, SENSOR_LABEL, MEMBER, SPARES)
+        )  # series that say what others are about
         self._named = frozenset(identity.kind for identity in identities)  # kinds whose parts may have a serial
         self._hosts: dict[str, Host] = {}
         self._recent = Recent(self._settings.values_max, self._settings.host_scrapes_max)
@@ -140,6 +143,25 @@ class Mapper:
         """All values that still wait: the process ends."""
         with self._mapping:
             return joined(self._overdue(_END))
+
+    def redundancy(self, since: datetime) -> Mapping[str, Redundancy]:
+        """By component's id, the set to which it belongs, of hosts that have told of it since then.
+
+        Of a part in several sets, as a drive with partitions in two arrays, the one counts that may lose the fewest.
+        """
+        with self._mapping:
+            found: dict[str, Redundancy] = {}
+            for host, known in self._hosts.items():
+                for kind, named, redundancy in known.sets.standing(since):
+                    device = _device(named, DISK) if kind == Kind.DISK else named
+                    if kind not in COMPONENT_KINDS or not device:
+                        continue
+                    component = component_id(
+                        Kind(kind), host, device, known.identities.part(Kind(kind), device, _END).serial
+                    )
+                    other = found.get(component, redundancy)
+                    found[component] = min(other, redundancy, key=lambda one: (one.spares, one.group))
+            return found
 
     def _host(self, name: str) -> Host:
         return self._hosts.setdefault(name, Host(name))
@@ -169,6 +191,9 @@ class Mapper:
         """Take in what an info series says; whether series may lead elsewhere now."""
         if sample.name == SENSOR_LABEL:
             return known.call(*(sample.labels.get(name, "") for name in ("chip", "sensor", "label")))
+        if sample.name in (MEMBER, SPARES):
+            known.sets.learn(sample, time)
+            return False
         news = False
         for rank, identity in self._identities[sample.name]:
             device = _device(sample.labels.get(identity.device_label, ""), identity.device_pattern) or ""

@@ -13,6 +13,7 @@ from datetime import datetime
 from forewarn.domain.inventory import Kind
 from forewarn.store.identity import Identities
 from forewarn.store.layout import Layout, Series, Target
+from forewarn.store.sets import Sets
 
 Key = tuple[str, tuple[tuple[str, str], ...]]  # a series: its name and its labels
 Device = tuple[Kind, str]
@@ -71,6 +72,7 @@ class Host:
     resolutions: dict[int, Resolution] = field(default_factory=dict)
     scrapes: OrderedDict[datetime, Scrape] = field(default_factory=OrderedDict)
     settled: dict[Device, datetime] = field(default_factory=dict)  # from when on a device's values need not wait
+    sets: Sets = field(default_factory=Sets)
     layout: Layout | None = None
 
     def call(self, chip: str, sensor: str, label: str) -> bool:
