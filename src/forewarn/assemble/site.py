@@ -3,7 +3,7 @@
 What it gets from outside is the driver, the clock and the folder in which everything is kept.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ from forewarn.domain.situation import LogLine, Severity
 from forewarn.domain.telemetry import Sample
 from forewarn.drivers.base import Driver, Watched
 from forewarn.drivers.libvirt.settings import LibvirtSettings
+from forewarn.drivers.none import ObservedDriver
 from forewarn.errors import ModelError
 from forewarn.features.catalog import CATALOG
 from forewarn.ledger import Ledger, LedgerSettings
@@ -198,9 +199,12 @@ class Site:
         def leases() -> Mapping[str, datetime]:
             return {cordon.host: cordon.expires_at for cordon in cordons.held(self.database)}
 
-        settings, devices = self.settings, self.store.devices
-        told = (leases, self.mapper.redundancy)
-        self._placing = place(settings.driver, settings.libvirt, devices, self.clock, *told, writing=self.acts)
+        def observe(whole_host: Collection[Kind]) -> ObservedDriver:
+            redundancy = self.mapper.redundancy
+            return ObservedDriver(self.store.devices, self.clock, whole_host=whole_host, redundancy=redundancy)
+
+        settings = self.settings
+        self._placing = place(settings.driver, settings.libvirt, observe, self.clock, leases, writing=self.acts)
         return self._placing.driver
 
     def control(self, driver: Driver) -> Control:

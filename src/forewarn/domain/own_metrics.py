@@ -229,6 +229,7 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _server("forewarn_proposals", "Moves that wait for a mode or an approval"),
     _server("forewarn_verdicts", "Options that the last plan rejected or a guard held back, by cause", "refusal"),
     _server("forewarn_cordons", "Hosts that shall receive no new VM"),
+    _server("forewarn_host_cordoned", "1 for a host that takes no new VM, whoever cordoned it", "host"),
     _server("forewarn_limit", "A limit on acting", "name"),
     _server("forewarn_limit_used", "How much of it is used", "name"),
     _server("forewarn_limit_held_total", "How often it has held something back", "name"),

@@ -46,23 +46,23 @@ class ObservedDriver:
         clock: Clock,
         facts: Iterable[Host] = (),
         settings: ObservedSettings | None = None,
-        redundancy: Callable[[datetime], Mapping[str, Redundancy]] = lambda _: {},
         whole_host: Collection[Kind] = (),
+        redundancy: Callable[[datetime], Mapping[str, Redundancy]] = lambda _: {},
     ) -> None:
         self._devices = devices
         self._clock = clock
         self._facts = {host.name: host for host in facts}
         self._settings = settings or ObservedSettings()
-        self._redundancy = redundancy
         self._whole_host = frozenset(whole_host)
+        self._redundancy = redundancy
         self._picture = Cluster(clock.now())
 
     def inventory(self) -> Cluster:
         now = self._clock.now()
         rows = self._rows(now)
         sets = self._redundancy(now - timedelta(seconds=self._settings.silent_after_s))
-        parts = _components(rows, self._whole_host)
-        hosts, components = self._hosts(rows, now), tuple(_in_set(part, sets) for part in parts)
+        components = tuple(_in_set(part, sets) for part in _components(rows, self._whole_host))
+        hosts = self._hosts(rows, now)
         before = self._picture
         changed = (hosts, components) != (before.hosts, before.components)
         self._picture = Cluster(now, before.generation + changed, hosts, components)
