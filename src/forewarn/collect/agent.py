@@ -128,7 +128,8 @@ def collect_once(
             compared[collector.name] = given.samples
     if continuity is not None:
         samples += continuity.look(compared, clock.monotonic())
-    return Round(tuple(sample if sample.time else replace(sample, time=now) for sample in samples), tuple(events))
+    timed = (s if s.time else Sample(s.name, s.labels, s.value, now) for s in samples)
+    return Round(tuple(timed), tuple(events))
 
 
 @cache

@@ -110,7 +110,7 @@ class _Comparison:
             name = sample.name
             if name not in meant:
                 meant[name] = self._meaning(name)
-            part = next((sample.labels[label] for label in PART_LABELS if sample.labels.get(label)), "")
+            part = _part(sample.labels)
             if part and not part.startswith("/"):  # what is mounted comes and goes
                 self._parts[collector, part] = self._now_s
             if not meant[name]:
@@ -173,6 +173,13 @@ class _Comparison:
                 yield Sample("forewarn_telemetry_stuck", {"collector": collector, "series": _written(sample)}, 1.0)
         for collector, count in sorted(self._beyond.items()):
             yield Sample("forewarn_telemetry_not_compared", {"collector": collector}, float(count))
+
+
+def _part(labels: Mapping[str, str]) -> str:
+    for label in PART_LABELS:
+        if part := labels.get(label):
+            return part
+    return ""
 
 
 def _written(sample: Sample) -> str:

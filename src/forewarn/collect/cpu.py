@@ -73,12 +73,22 @@ def read_frequencies(tree: Tree) -> Iterator[Sample]:
                 yield Sample(name, {"cpu": cpu.removeprefix("cpu")}, kilohertz * 1000.0)
 
 
-def read_throttles(tree: Tree) -> Iterator[Sample]:
-    """How often each core and each package was throttled; threads of one core share a counter, which counts once."""
+def read_place(tree: Tree, cpu: str) -> tuple[str, str]:
+    """The package and the core of a CPU, which do not change while it is there; empty where they are not told."""
+    folder = f"{CPUS}/{cpu}/topology"
+    return tree.words(f"{folder}/physical_package_id"), tree.words(f"{folder}/core_id")
+
+
+def read_throttles(tree: Tree, places: dict[str, tuple[str, str]]) -> Iterator[Sample]:
+    """How often each core and each package was throttled; threads of one core share a counter, which counts once.
+
+    `places` remembers the places of CPUs from one round to the next.
+    """
     seen: set[tuple[str, ...]] = set()
     for cpu in tree.numbered(CPUS, "cpu"):
-        package = tree.words(f"{CPUS}/{cpu}/topology/physical_package_id")
-        core = tree.words(f"{CPUS}/{cpu}/topology/core_id")
+        if cpu not in places:
+            places[cpu] = read_place(tree, cpu)
+        package, core = places[cpu]
         for level, place in (("core", (package, core)), ("package", (package,))):
             if not all(place) or place in seen:
                 continue
@@ -138,13 +148,14 @@ class CpuCollector:
     def __init__(self, root: Path = Path("/")) -> None:
         self._tree = Tree(root)
         self._info: tuple[Sample, ...] = ()
+        self._places: dict[str, tuple[str, str]] = {}
 
     def collect(self) -> Iterator[Sample]:
         """Read every CPU once; raises SourceAbsent where there is nothing to read."""
         text = self._tree.text("proc/stat")
         times = list(parse_stat(text or ""))
         frequencies = list(read_frequencies(self._tree))
-        throttles = list(read_throttles(self._tree))
+        throttles = list(read_throttles(self._tree, self._places))
         alarms = list(parse_interrupts(self._tree.words("proc/interrupts")))
         online = list(read_online(self._tree))
         if not self._info:  # once: reading it makes each core tell its clock

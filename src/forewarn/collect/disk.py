@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forewarn.collect.aer import link_errors
-from forewarn.collect.filesystems import filesystem_samples
+from forewarn.collect.filesystems import Filesystems
 from forewarn.collect.tree import Tree, label_text, parse_number, pattern
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import SourceAbsent
@@ -99,6 +99,7 @@ class DiskCollector:
 
     def __init__(self, root: Path = Path("/"), settings: DiskSettings | None = None) -> None:
         self._tree = Tree(root)
+        self._filesystems = Filesystems(self._tree)
         self._ignored = pattern("disk.ignored", (settings or DiskSettings()).ignored)
 
     def collect(self) -> Iterator[Sample]:
@@ -112,7 +113,7 @@ class DiskCollector:
             raise SourceAbsent("no drives: /proc/diskstats is absent, refused or names none")
         for device in devices:
             yield from self._samples(device)
-        mounted = list(filesystem_samples(self._tree))
+        mounted = list(self._filesystems.samples())
         yield from mounted
         yield from self._tree.report(self.name, (("diskstats", True), ("mounts", bool(mounted))))
 

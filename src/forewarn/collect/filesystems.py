@@ -1,7 +1,8 @@
 """File systems that turned read-only, and what they noted as damaged: the kernel's own verdict on what is below them.
 
 A file system that the kernel turns read-only by itself says so in a way of its own: the mount is still for writing,
-what is mounted is not. One that an administrator mounts read-only is so in both. Readable by everybody.
+what is mounted is not. One that an administrator mounts read-only is so in both. A confined agent sees only its own
+mounts, all read-only; there a file system that was writable before is taken to have been turned. Readable by everybody.
 """
 
 import re
@@ -12,7 +13,7 @@ from forewarn.collect.redundancy.sets import BLOCK, drives_below
 from forewarn.collect.tree import Tree, label_text
 from forewarn.domain.telemetry import Sample
 
-MOUNTS = ("proc/1/mountinfo", "proc/self/mountinfo")  # those of the host come first, as seen from inside a container
+HOSTS_MOUNTS, OWN_MOUNTS = "proc/1/mountinfo", "proc/self/mountinfo"
 ESCAPED = re.compile(r"\\([0-7]{3})")
 MOUNTS_MAX = 500  # a node of containers mounts thousands; each device counts once
 
@@ -59,20 +60,33 @@ def _plain(text: str) -> str:
     return label_text(ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), text))
 
 
-def filesystem_samples(tree: Tree) -> Iterator[Sample]:
-    """Every mounted device's state, and per drive how many file systems turned read-only or noted errors on it."""
-    mounts = next(filter(None, (parse_mountinfo(tree.words(file)) for file in MOUNTS)), ())
-    numbers = {tree.words(f"{BLOCK}/{name}/dev"): name for name in tree.names(BLOCK)} if mounts else {}
-    turned: dict[str, int] = {}
-    for mount in mounts:
-        labels = {"device": mount.source, "fstype": mount.kind, "mountpoint": mount.place}
-        yield Sample("node_filesystem_readonly", labels, float(not (mount.writable and mount.mount_writable)))
-        name = numbers.get(mount.device) or mount.source.removeprefix("/dev/")
-        for drive in drives_below(tree, name):
-            turned[drive] = turned.get(drive, 0) + mount.turned
-    for drive, count in sorted(turned.items()):
-        yield Sample("forewarn_disk_readonly_filesystems", {"device": label_text(drive)}, float(count))
-    yield from _noted(tree)
+class Filesystems:
+    """The mounted file systems of this host, and which of them were writable."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._were_writable: frozenset[str] = frozenset()
+
+    def samples(self) -> Iterator[Sample]:
+        """Every mounted device's state, and per drive how many file systems turned read-only or noted errors on it."""
+        tree, turned = self._tree, dict[str, int]()
+        hosts = parse_mountinfo(tree.words(HOSTS_MOUNTS))
+        mounts = hosts or parse_mountinfo(tree.words(OWN_MOUNTS))
+        numbers = {tree.words(f"{BLOCK}/{name}/dev"): name for name in tree.names(BLOCK)} if mounts else {}
+        for mount in mounts:
+            readonly = not mount.writable or (bool(hosts) and not mount.mount_writable)
+            labels = {"device": mount.source, "fstype": mount.kind, "mountpoint": mount.place}
+            yield Sample("node_filesystem_readonly", labels, float(readonly))
+            told = mount.turned or (not hosts and not mount.writable and mount.source in self._were_writable)
+            name = numbers.get(mount.device) or mount.source.removeprefix("/dev/")
+            for drive in drives_below(tree, name):
+                turned[drive] = turned.get(drive, 0) + told
+        mounted = {mount.source for mount in mounts}
+        writable = {mount.source for mount in mounts if mount.writable}
+        self._were_writable = frozenset(writable | (self._were_writable & mounted))
+        for drive, count in sorted(turned.items()):
+            yield Sample("forewarn_disk_readonly_filesystems", {"device": label_text(drive)}, float(count))
+        yield from _noted(tree)
 
 
 def _noted(tree: Tree) -> Iterator[Sample]:

@@ -205,8 +205,12 @@ class RecordedSmartCollector:
         if not folder.is_dir():
             raise RecordingError(f"{folder}: not a folder of recorded smartctl outputs")
         files = sorted(folder.glob("*.json"))
+        taken: Counter[str] = Counter()
         for file in files:
             device = label_text(file.name.removesuffix(".json"))
+            taken[device] += 1
+            if taken[device] > 1:  # names that differ only in what a label cannot hold
+                device = f"{device}#{taken[device]}"
             samples, unreadable = _recorded(file, device, bytes_max)
             self._samples += samples
             self._unreadable.update((device, why) for why in unreadable)

@@ -239,6 +239,13 @@ def test_what_stands_around_the_document_is_named_and_the_document_read(tmp_path
     }
 
 
+def test_recordings_whose_names_make_one_label_are_told_apart(tmp_path: Path) -> None:
+    for name, serial in (("a b", "A"), ("a  b", "B"), ("a\tb", "C")):
+        (tmp_path / f"{name}.json").write_text(json.dumps(drive(serial)))
+    samples = list(RecordedSmartCollector(tmp_path).collect())
+    assert find(samples, STATUS) == {"device=a b": 1, "device=a b#2": 1, "device=a b#3": 1}
+
+
 def test_what_is_no_file_is_counted_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.json")
     (tmp_path / "nowhere.json").symlink_to(tmp_path / "gone")
