@@ -40,6 +40,7 @@ from forewarn.predict import registry
 from forewarn.predict.base import Forecaster, Predictor
 from forewarn.predict.joint import JointPredictor
 from forewarn.predict.rules import RulePredictor, acting
+from forewarn.predict.shapes import SERVED
 from forewarn.predict.trees import TreesPredictor
 from forewarn.state.audit import Audit, AuditSettings
 from forewarn.state.breaker import BreakerState
@@ -141,6 +142,11 @@ def _model(kind: Kind, url: str) -> TreesPredictor | None:
     model = registry.load(url, CATALOG)
     if model.kind != kind:
         raise ModelError(f"predict.models.{kind}: {url} is a model of kind {model.kind}")
+    if model.card.shape not in SERVED:
+        raise ModelError(
+            f"predict.models.{kind}: {url} learned from another shape of data ({model.card.shape}) than live telemetry"
+            f' has: it can be judged, not asked. Write "{RulePredictor.name}" for the rules'
+        )
     return model
 
 
