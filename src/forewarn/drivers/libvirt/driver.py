@@ -83,6 +83,10 @@ class LibvirtDriver:
     def uncordon(self, host: str) -> None:
         self._marks.lift(host)
 
+    def dirty_rate(self, host: str, vm: str) -> float | None:
+        """Measure how fast a VM that is about to move dirties its memory, in bytes per second; None where it fails."""
+        return self._inventory.dirty.sample(host, vm)
+
     def metrics(self) -> Mapping[str, float]:
         """What the connections count, by the samples' names with their labels."""
         return self.connections.metrics()
