@@ -4,12 +4,10 @@ The service gives hosts and VMs, telemetry their parts, joined by the hosts' nam
 watched.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-
-import pyarrow as pa
 
 from forewarn.clock import Clock
 from forewarn.decide.criticality import infer
@@ -52,7 +50,7 @@ class Placing:
 def place(
     settings: DriverSettings,
     libvirt: LibvirtSettings,
-    devices: Callable[[], pa.Table],
+    observe: Callable[[Collection[Kind]], ObservedDriver],
     clock: Clock,
     leases: Callable[[], Mapping[str, datetime]] = dict,
     *,
@@ -60,10 +58,11 @@ def place(
 ) -> Placing:
     """The driver that the settings name. Where not `writing` it can move nothing, and libvirt is asked read-only.
 
+    `observe` gives the driver that shows telemetry's hosts, and parts of these kinds as what every VM depends on.
     `leases` tells the hosts that Forewarn has cordoned, and until when. Raises ConfigurationError.
     """
     if settings.kind is DriverKind.NONE:
-        return Placing(ObservedDriver(devices, clock))
+        return Placing(observe(()))
     if not libvirt.hosts:
         raise ConfigurationError("driver.kind is libvirt, and no host is named under [libvirt.hosts.NAME]")
     try:
@@ -72,5 +71,4 @@ def place(
         text = "driver.kind is libvirt, and its binding is not installed: see docs/install.md"
         raise ConfigurationError(text) from error
     driver = LibvirtDriver(libvirt, clock, infer, leases, writing=writing)
-    observed = ObservedDriver(devices, clock, whole_host=ON_EVERY_PATH)
-    return Placing(JoinedDriver([driver, observed]), driver.metrics, driver.close)
+    return Placing(JoinedDriver([driver, observe(ON_EVERY_PATH)]), driver.metrics, driver.close)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -20,6 +21,7 @@ from forewarn.lab.libvirt.guests import Guest
 from forewarn.lab.libvirt.host import Host
 from forewarn.lab.libvirt.laboratory import Laboratory
 from forewarn.testing import check_collector
+from tests.integration.libvirt.moving import driver_of, libvirt_settings, move_of
 from tests.support import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -291,8 +293,7 @@ def test_a_wrong_uri_and_a_refused_sign_in_are_told_for_that_host_alone(laborato
     conf = strict.plan.folder / "etc/libvirtd.conf"
     kept = conf.read_text()
     conf.write_text(kept.replace('auth_unix_ro = "none"', 'auth_unix_ro = "sasl"'))
-    strict.node.run_inside("sh", "-c", "kill $(cat /run/libvirtd.pid)")
-    eventually(lambda: not strict.answers(), deadline=20)
+    strict.kill_libvirt()
     try:
         strict.start_libvirt()
         hosts = {
@@ -310,8 +311,7 @@ def test_a_wrong_uri_and_a_refused_sign_in_are_told_for_that_host_alone(laborato
         connections.close()
     finally:
         conf.write_text(kept)
-        strict.node.run_inside("sh", "-c", "kill $(cat /run/libvirtd.pid)")
-        eventually(lambda: not strict.answers(), deadline=20)
+        strict.kill_libvirt()
         strict.start_libvirt()
     assert states(cluster) == [HostState.UP, HostState.UNKNOWN, HostState.UNKNOWN, HostState.UNKNOWN]
     assert said.keys() == {"host02", "host03", "host04"}
@@ -338,3 +338,19 @@ def test_the_agent_of_a_host_tells_what_its_guests_use(running: Callable[..., Ho
     assert values["libvirt_domain_block_stats_write_bytes_total", "vda"] > 0
     assert ("libvirt_domain_interface_stats_receive_bytes_total", "vnet0") in values
     assert values["libvirt_domain_memory_stats_rss_bytes", ""] > 0
+
+
+def test_what_the_check_before_a_move_measured_is_known_to_the_next_plan(
+    laboratory: Laboratory, running: Callable[..., Host]
+) -> None:
+    running(SHARED)
+    driver = driver_of(replace(libvirt_settings(laboratory), dirty_rate_s=1))
+    try:
+        driver.inventory()
+        driver.check(move_of(SHARED, "host01", "host02"))
+        driver.inventory()
+        (load,) = driver.workloads()
+        assert (load.vm, (load.dirty_bytes_per_s or 0) > 0) == (SHARED.uuid, True)
+        assert laboratory.where("vm-a") == ("host01",)
+    finally:
+        driver.close()

@@ -23,6 +23,8 @@ from forewarn.drivers.libvirt.picture import Picture, Seen, Stats
 from forewarn.drivers.libvirt.settings import LibvirtSettings
 from forewarn.errors import DriverUnavailable, ForewarnError
 
+NEEDS_MAX = 10_000  # different sets of needs that are remembered
+
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
@@ -60,6 +62,7 @@ class LibvirtInventory:
         self._kept = {name: _Kept() for name in settings.hosts}
         self._pool = ThreadPoolExecutor(connections.settings.hosts_at_once, "libvirt look")
         self._looking = threading.Lock()
+        self._needs: dict[frozenset[str], frozenset[str]] = {}  # one object for VMs that need the same
         self._last = Cluster(clock.now())
         self.dirty = DirtyRates(settings, connections, clock)
 
@@ -181,6 +184,8 @@ class LibvirtInventory:
         return known if len(known) == len(self._kept) else None
 
     def _claims(self) -> Iterator[Claim]:
+        if len(self._needs) > NEEDS_MAX:
+            self._needs.clear()
         for name, kept in self._kept.items():
             guests = kept.picture.guests if kept.picture else {}
             for gone in kept.machines.keys() - guests.keys():
@@ -194,7 +199,9 @@ class LibvirtInventory:
         made = kept.machines.get(vm)
         if made is None or made[0] is not seen:
             picture = kept.picture or Picture()
-            made = kept.machines[vm] = (seen, machine_of(name, seen, picture.facts, kept.offered, self._judge))
+            machine = machine_of(name, seen, picture.facts, kept.offered, self._judge)
+            machine = replace(machine, needs=self._needs.setdefault(machine.needs, machine.needs))
+            made = kept.machines[vm] = (seen, machine)
         return made[1]
 
     def _host(self, name: str, kept: _Kept) -> Host:

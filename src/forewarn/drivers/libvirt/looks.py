@@ -18,8 +18,10 @@ import libvirt
 from forewarn.domain.inventory import Remark
 from forewarn.drivers.libvirt import explain
 from forewarn.drivers.libvirt.capabilities import (
+    Capabilities,
     DomainCapabilities,
     Network,
+    completed,
     parse_bridges,
     parse_capabilities,
     parse_domain_capabilities,
@@ -111,7 +113,7 @@ class Look:
         networks = self._told("networks", _networks, connection)
         pools = self._told("storage pools", _pools, connection)
         facts = Facts(
-            capabilities=parse_capabilities(connection.getCapabilities()),
+            capabilities=_capabilities(connection),
             domain_capabilities=self._processor(connection),
             networks=networks,
             bridges=None if bridges is None else bridges | frozenset(links or ()),  # Open vSwitch's are links alone
@@ -282,6 +284,11 @@ def _block_job(domain: Domain, target: str) -> str:
 def _autostart(domain: Domain) -> bool:
     """Whether its host starts it at boot. A transient domain, which ends with its QEMU, cannot."""
     return bool(domain.isPersistent()) and bool(domain.autostart())
+
+
+def _capabilities(connection: Connection) -> Capabilities:
+    _, memory_mib, cpus, *_ = connection.getInfo()
+    return completed(parse_capabilities(connection.getCapabilities()), int(cpus), int(memory_mib) * 2**20)
 
 
 def _pools(connection: Connection) -> tuple[Pool, ...]:
