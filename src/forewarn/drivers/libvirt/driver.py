@@ -64,7 +64,7 @@ class LibvirtDriver:
 
     def check(self, move: Move) -> None:
         self._mover.check(move)
-        self._inventory.dirty.sample(move.source, move.vm)
+        self._inventory.dirty.begin(move.source, move.vm)  # no move waits for it
 
     def start(self, move: Move) -> None:
         self._mover.start(move)
