@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("libvirt", reason="the binding to libvirt is not installed (make setup says why)")
 
-from forewarn.domain.inventory import Criticality
+from forewarn.domain.inventory import Criticality, Kind
 from forewarn.domain.plan import MoveState
 from forewarn.drivers.libvirt.move_settings import How, ThrottleSettings
 from forewarn.lab.libvirt.guests import Guest
@@ -189,6 +189,25 @@ def test_a_guest_that_would_have_to_be_slowed_down_too_far_stays(
     assert progress.state is MoveState.FAILED
     assert "slowed down by 30 %, more than the 25 % of class normal" in progress.text
     stayed(laboratory, busy)
+
+
+@pytest.mark.nightly
+def test_a_guest_that_does_not_converge_ends_by_post_copy_where_that_is_allowed(
+    laboratory: Laboratory, running: Callable[..., Host]
+) -> None:
+    busy = Guest("vm-w", 9, memory_mib=128, written_mib=32, write_mib_per_s=24)
+    running(busy)
+    unthrottled = ThrottleSettings(normal_max=0)
+    settings = libvirt_settings(
+        laboratory,
+        bandwidth_bytes_per_s=16 * MIB,
+        throttle=unthrottled,
+        post_copy_for=(Kind.CPU,),
+        post_copy_after_rounds=2,
+    )
+    arrives(driver_of(settings), move_of(busy, "host01", "host02"))
+    assert laboratory.where(busy.name) == ("host02",)
+    goes_on(laboratory, busy)
 
 
 @pytest.mark.nightly
