@@ -24,7 +24,7 @@ from forewarn.domain.plan import Move, MoveState
 from forewarn.domain.telemetry import Metric, Sample
 from forewarn.drivers.base import Driver
 from forewarn.errors import MoveRefused, SourceAbsent, TelemetryError
-from forewarn.store.base import DEVICES, FRAME_KEYS, ROWS, SAMPLES, Batch, TelemetryStore
+from forewarn.store.base import DEVICES, FRAME_KEYS, ROWS, SAMPLES, TAKEN_BACK, WEIGHT, Batch, TelemetryStore
 
 METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -191,7 +191,7 @@ _VALUES = ((30, 40.0), (20, 42.0), (10, 41.0))  # minutes before noon, value
 
 def check_store(make: Callable[[], TelemetryStore]) -> None:
     """A telemetry store, empty at each call of `make`: it keeps what it took, and refuses what has no shape."""
-    for check in (_check_appending, _check_asking, _check_hold, _check_refusing_batches):
+    for check in (_check_appending, _check_repeating, _check_asking, _check_hold, _check_refusing_batches):
         with closing(make()) as store:
             check(store)
 
@@ -204,6 +204,22 @@ def _check_appending(store: TelemetryStore) -> None:
     devices = store.devices(Kind.DISK).to_pylist()
     _claim([row["component"] for row in devices] == ["disk:A"], f"the one device should be disk:A, not {devices}")
     _claim(store.devices(Kind.CPU).num_rows == 0, "a disk is told among the CPUs")
+
+
+def _check_repeating(store: TelemetryStore) -> None:
+    """Of samples of one time the heaviest stands, of equals the later; a marker yields unless it takes back."""
+
+    def stands(value: float, weight: int | None) -> float:
+        weights = None if weight is None else pa.chunked_array([pa.array([weight], WEIGHT)])
+        store.append(replace(_batch([(10, value)]), weights=weights))
+        found = store.series("disk:A", _METRIC.key, _minutes_before(30), _minutes_before(10)).column("value")
+        return float(found.to_numpy()[0]) if len(found) == 1 else math.nan
+
+    steps = ((40.0, None, 40.0), (44.0, None, 44.0), (70.0, 5, 70.0), (-1.0, 4, 70.0), (60.0, 5, 60.0))
+    for value, weight, wanted in (*steps, (math.nan, None, 60.0), (math.nan, TAKEN_BACK, math.nan), (41.0, 1, 41.0)):
+        found = stands(value, weight)
+        same = found == wanted or (math.isnan(found) and math.isnan(wanted))
+        _claim(same, f"after {value} of weight {weight} the sample should be {wanted}, it is {found}")
 
 
 def _check_asking(store: TelemetryStore) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from forewarn.act.guards import Guard
 from forewarn.domain.authority import Mode
 from forewarn.domain.plan import Proposal
 from forewarn.domain.situation import Snapshot
@@ -10,7 +11,7 @@ from forewarn.state.requests import RequestKind
 from forewarn.web.fleet import fleet_of
 from forewarn.web.inbox import TakenRequest
 from forewarn.web.settings import WebSettings
-from forewarn.web.watch import Watch, watch_of
+from forewarn.web.watch import LIMIT_WORDS, Watch, watch_of
 from tests.shown import NOW, snapshot_of, standing_of
 
 BUSY = snapshot_of()
@@ -113,3 +114,7 @@ def test_windows_say_when_they_open_or_close() -> None:
 def test_what_is_read_aloud_names_what_stops_everything() -> None:
     assert watch().announcement == "1 host is down. 3 moves in flight."
     assert "1 proposal waits for approval" in watch(offered(Mode.RECOMMEND)).announcement
+
+
+def test_every_limit_on_moves_has_words() -> None:
+    assert {str(guard) for guard in Guard} <= LIMIT_WORDS.keys()

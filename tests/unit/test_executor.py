@@ -13,7 +13,7 @@ from forewarn.act.journal import Journal
 from forewarn.clock import SimulatedClock
 from forewarn.domain.inventory import Cluster
 from forewarn.domain.plan import Move, MoveState, Outcome, Plan, Refusal
-from forewarn.domain.situation import Workload
+from forewarn.domain.situation import Budget, Workload
 from forewarn.drivers.base import Copying, MoveProgress
 from forewarn.drivers.simulated import SimulatedDriver, SimulatedSettings
 from forewarn.errors import DriverUnavailable, MoveRefused, NotLeading
@@ -701,3 +701,13 @@ def test_a_driver_that_answers_nothing_at_all_never_lets_a_move_start() -> None:
     with pytest.raises(DriverUnavailable):
         site.driver.inventory()
     assert site.journal.in_flight() == ()
+
+
+def test_the_limits_that_are_told_are_those_of_every_guard_with_what_each_held_back() -> None:
+    site = Site()
+    site.guards.pause("storm (ann)")
+    site.run(move("vm0"))
+    budgets = {budget.name: budget for budget in site.executor.budgets(site.driver.inventory())}
+    assert budgets.keys() == {str(guard) for guard in Guard}
+    assert budgets["paused"] == Budget("paused", 1.0, 1.0, 1)
+    assert (budgets["plan_age"].held, budgets["plan_age"].limit) == (0, GENEROUS.plan_age_s_max)

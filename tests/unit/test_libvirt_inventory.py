@@ -1,8 +1,9 @@
 """The inventory over libvirt: its own test driver answers, silent and closed sockets stand for hosts that do not."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,14 +12,15 @@ from forewarn.decide.criticality import infer
 from forewarn.domain.inventory import Cluster, Criticality, Host, HostState
 from forewarn.drivers.libvirt.picture import Picture
 from forewarn.drivers.libvirt.settings import ConnectionSettings, HostSettings, LibvirtSettings
+from forewarn.drivers.libvirt.words import needs
 from forewarn.errors import DriverUnavailable
 from tests.support import eventually
 
-pytest.importorskip("libvirt", reason="the binding to libvirt is not installed (make setup says why)")
+libvirt = pytest.importorskip("libvirt", reason="the binding to libvirt is not installed (make setup says why)")
 
-from forewarn.drivers.libvirt.connections import Connections
-from forewarn.drivers.libvirt.inventory import LibvirtInventory
-from forewarn.drivers.libvirt.looks import Look
+from forewarn.drivers.libvirt.connections import Connections  # noqa: E402
+from forewarn.drivers.libvirt.inventory import LibvirtInventory  # noqa: E402
+from forewarn.drivers.libvirt.looks import Look  # noqa: E402
 
 BRISK = ConnectionSettings(open_s=0.5, call_s=0.5)
 UUID = "6695eb01-f6a4-8304-79aa-97f2502e19{:02d}"
@@ -206,6 +208,96 @@ def test_a_dirty_rate_is_never_measured_over_a_read_only_connection() -> None:
     (vm,) = watched.inventory().vms
     assert watched.dirty.sample("a", vm.id) is None
     assert watched.dirty.known() == {}
+
+
+def failing(code: int, origin: int) -> Callable[..., object]:
+    """A call of libvirt's that fails."""
+
+    def call(*_: object) -> object:
+        error = libvirt.libvirtError("on purpose")
+        error.err = (code, origin, "on purpose", 2, None, None, None, -1, -1)
+        raise error
+
+    return call
+
+
+class Instead:
+    """Something of libvirt's in which some calls answer otherwise; all else is the real one's."""
+
+    def __init__(self, real: object, **calls: Callable[..., object]) -> None:
+        self._real, self._calls = real, calls
+
+    def __getattr__(self, name: str) -> object:
+        return self._calls.get(name) or getattr(self._real, name)
+
+
+def looked(uri: str, before: Picture, calls: Callable[[object], dict[str, Callable[..., object]]]) -> Picture:
+    """A look at a host some of whose calls answer otherwise."""
+    connections = Connections({"a": uri}, BRISK)
+    look = Look("a", LibvirtSettings(), before, {}, whole=not before.guests)
+    return connections.call("a", lambda c: look(Instead(c, **calls(c))), "tell its VMs")
+
+
+def test_what_libvirt_on_a_host_has_no_driver_for_is_told_once_and_is_no_need_of_its_guests() -> None:
+    absent = failing(libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_FROM_NONE)
+    lists = ("listAllNetworks", "listAllInterfaces", "listAllDevices", "listAllStoragePools")
+    picture = looked("test:///default", Picture(), lambda _: dict.fromkeys(lists, absent))
+    (remark,) = picture.remarks
+    assert "lists no network devices and no bridges and no networks and no storage pools" in remark.text
+    assert "libvirt.hosts.a.offers" in remark.text
+    assert (picture.facts.networks, picture.facts.bridges) == (None, None)
+    (seen,) = picture.guests.values()
+    assert not {word for word in needs(seen.guest, picture.facts, frozenset()) if word.startswith("network:")}
+    again = looked("test:///default", picture, lambda _: {})
+    assert again.remarks == (remark,)  # facts are kept, with what is to be said of them
+
+
+def test_a_network_that_cannot_be_read_is_told_and_hides_no_guest() -> None:
+    def odd(*_: object) -> list[object]:
+        return [Instead(None, XMLDesc=lambda _flags: "<pool/>")]
+
+    picture = looked("test:///default", Picture(), lambda _: {"listAllNetworks": odd})
+    assert picture.remarks[0].text == "a: a network is a <pool>, not a <network>"
+    assert len(picture.guests) == 1
+
+
+def test_a_lost_connection_ends_the_look() -> None:
+    lost = failing(libvirt.VIR_ERR_RPC, libvirt.VIR_FROM_RPC)
+    for call in ("listAllNetworks", "getDomainCapabilities", "listAllDomains"):
+        with pytest.raises(DriverUnavailable, match="a lost the connection"):
+            looked("test:///default", Picture(), lambda _, call=call: {call: lost})  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("document", ["<domain>", "<network/>"])
+def test_a_guest_that_cannot_be_read_is_shown_as_last_seen_or_by_its_name_alone(document: str) -> None:
+    def unread(connection: Any) -> dict[str, Callable[..., object]]:
+        def listed(flag: int) -> list[object]:
+            return [Instead(domain, XMLDesc=lambda _flags: document) for domain in connection.listAllDomains(flag)]
+
+        return {"listAllDomains": listed}
+
+    first = looked("test:///default", Picture(), unread)
+    (seen,) = first.guests.values()
+    assert (seen.guest.name, seen.guest.disks, seen.running) == ("test", (), True)
+    assert "a domain is" in seen.unread
+    assert [remark.text for remark in first.remarks] == [f"VM test on a: {seen.unread}"]
+    known = looked("test:///default", Picture(), lambda _: {})
+    (later,) = looked("test:///default", known, unread).guests.values()
+    assert len(later.guest.disks) == 1
+    assert later.unread == seen.unread
+
+
+def test_a_guest_whose_description_breaks_the_connection_ends_the_look() -> None:
+    def broken(connection: Any) -> dict[str, Callable[..., object]]:
+        lost = failing(libvirt.VIR_ERR_RPC, libvirt.VIR_FROM_RPC)
+
+        def listed(flag: int) -> list[object]:
+            return [Instead(domain, XMLDesc=lost) for domain in connection.listAllDomains(flag)]
+
+        return {"listAllDomains": listed}
+
+    with pytest.raises(DriverUnavailable, match="a lost the connection"):
+        looked("test:///default", Picture(), broken)
 
 
 class Meddled:

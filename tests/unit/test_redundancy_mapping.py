@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from forewarn.assemble.site import Site, SiteSettings
 from forewarn.clock import SimulatedClock
 from forewarn.domain.redundancy import Redundancy
 from forewarn.domain.telemetry import Sample
@@ -105,3 +107,17 @@ def test_the_inventory_shows_the_sets_and_forgets_those_of_a_silent_host() -> No
     assert rebuilding.generation == before + 1
     clock.sleep(601)
     assert driver.inventory().component_by_id["disk:A"].group == ""
+
+
+def test_what_an_agent_tells_of_a_set_reaches_the_inventory_of_its_controller(tmp_path: Path) -> None:
+    reads = [Sample("node_disk_reads_completed_total", {"device": device}, 7.0) for device in ("sda", "sdb")]
+    site = Site(tmp_path, SimulatedClock(NOON), SiteSettings())
+    try:
+        site.take({"h1": (*MIRROR, *reads)}, NOON)
+        parts = site.driver().inventory().component_by_id
+        assert {name: (parts[name].group, parts[name].spares) for name in ("disk:A", "disk:B")} == {
+            "disk:A": ("md0", 1),
+            "disk:B": ("md0", 1),
+        }
+    finally:
+        site.close()

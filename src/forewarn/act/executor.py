@@ -90,9 +90,13 @@ class Executor:
 
     def budgets(self, cluster: Cluster) -> tuple[Budget, ...]:
         """Each limit on moves: how much of it is used now, and how often it has held something back."""
-        begun = self._journal.intended_since(self._clock.now() - HOUR)
-        used = Slots(self.guards.settings, self._journal.in_flight(), begun, cluster).used()
-        return tuple(Budget(str(guard), now, limit, self.guards.hits[guard]) for guard, (now, limit) in used.items())
+        now = self._clock.now()
+        begun = self._journal.intended_since(now - HOUR)
+        slots = Slots(self.guards.settings, self._journal.in_flight(), begun, cluster)
+        used = {**slots.used(), **self.guards.used(cluster, now)}
+        return tuple(
+            Budget(str(guard), found, limit, self.guards.hits[guard]) for guard, (found, limit) in used.items()
+        )
 
     # --- requests -----------------------------------------------------------------------------------
 

@@ -3,12 +3,11 @@
 What it gets from outside is the driver, the clock and the folder in which everything is kept.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-
-import pyarrow as pa
 
 from forewarn.act import cordons
 from forewarn.act.cordons import Cordons, CordonSettings
@@ -40,6 +39,7 @@ from forewarn.predict import registry
 from forewarn.predict.base import Forecaster, Predictor
 from forewarn.predict.joint import JointPredictor
 from forewarn.predict.rules import RulePredictor, acting
+from forewarn.predict.shapes import SERVED
 from forewarn.predict.trees import TreesPredictor
 from forewarn.state.audit import Audit, AuditSettings
 from forewarn.state.breaker import BreakerState
@@ -55,9 +55,9 @@ from forewarn.state.log import LogLines, LogSettings
 from forewarn.state.requests import Requests, RequestSettings
 from forewarn.state.snapshot import SnapshotFile
 from forewarn.state.windows import Windows
-from forewarn.store.base import Batch
 from forewarn.store.duckdb import DuckDBSettings, DuckDBStore
-from forewarn.store.mapping import Mapper
+from forewarn.store.layout import joined
+from forewarn.store.mapping import Mapper, MappingSettings
 from forewarn.web.app import create_app
 from forewarn.web.server import Server, serve
 from forewarn.web.settings import WebSettings
@@ -101,6 +101,7 @@ class SiteSettings:
     driver: DriverSettings = field(default_factory=DriverSettings)
     libvirt: LibvirtSettings = field(default_factory=LibvirtSettings)
     store: DuckDBSettings = field(default_factory=DuckDBSettings)
+    mapping: MappingSettings = field(default_factory=MappingSettings)
     state: StateSettings = field(default_factory=StateSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
@@ -141,6 +142,11 @@ def _model(kind: Kind, url: str) -> TreesPredictor | None:
     model = registry.load(url, CATALOG)
     if model.kind != kind:
         raise ModelError(f"predict.models.{kind}: {url} is a model of kind {model.kind}")
+    if model.card.shape not in SERVED:
+        raise ModelError(
+            f"predict.models.{kind}: {url} learned from another shape of data ({model.card.shape}) than live telemetry"
+            f' has: it can be judged, not asked. Write "{RulePredictor.name}" for the rules'
+        )
     return model
 
 
@@ -175,6 +181,7 @@ class Site:
             journal=Journal(self.database, settings.state.journal, leadership),
             ladder=Ladder(self.database),
             failures=FailureEvents(self.database),
+            changes=ChangeEvents(self.database, settings.state.changes),
             orders=Orders(requests, grants, windows, breaker, settings.authority),
             ledger=Ledger(self.database, settings.ledger),
             log=LogLines(self.database, folder / "log.jsonl", settings.state.log),
@@ -183,8 +190,9 @@ class Site:
             decision=folder / DECISION_FILE,
         )
         self.alerter = build_alerter(self.database) if build_alerter else None
-        self.changes = ChangeEvents(self.database, settings.state.changes)
-        self.mapper = Mapper()
+        self.meters: list[Callable[[], Mapping[str, float]]] = [self.alerter.metrics] if self.alerter else []
+        self.mapper = Mapper(settings=settings.mapping)
+        self._taking = threading.Lock()
         self._placing: Placing | None = None
         self._log(self.store.notices, Severity.WARNING)
 
@@ -224,15 +232,18 @@ class Site:
         )
 
     def take(self, shown: Mapping[str, Iterable[Sample]], now: datetime) -> None:
-        """Store what the hosts' exporters show, in one batch. Safe to call from several threads."""
-        batches = [self.mapper.map(host, samples, now) for host, samples in shown.items()]
-        if batches:
-            self.store.append(
-                Batch(
-                    pa.concat_tables([batch.samples for batch in batches]),
-                    pa.concat_tables([batch.devices for batch in batches]),
-                )
-            )
+        """Store what the hosts' exporters show, each host's scrape whole, in one batch. Safe to call from threads."""
+        self._take(shown, now, whole=True)
+
+    def receive(self, shown: Mapping[str, Iterable[Sample]], now: datetime) -> None:
+        """Store what came in one body: of each host maybe a part of a scrape alone. Safe to call from threads."""
+        self._take(shown, now, whole=False)
+
+    def _take(self, shown: Mapping[str, Iterable[Sample]], now: datetime, *, whole: bool) -> None:
+        with self._taking:  # later parts of a scrape are stored later
+            batches = [self.mapper.map(host, samples, now, whole=whole) for host, samples in shown.items()]
+            if batches:
+                self.store.append(joined(batches))
 
     def record(self, events: Iterable[ChangeEvent | FailureEvent]) -> None:
         """Store what an agent noticed."""
@@ -240,12 +251,12 @@ class Site:
         if failures := [event for event in events if isinstance(event, FailureEvent)]:
             self.memory.failures.record(failures)
         if changes := [event for event in events if isinstance(event, ChangeEvent)]:
-            self.changes.record(changes)
+            self.memory.changes.record(changes)
 
     def metrics(self) -> Mapping[str, float]:
         """What the parts of the controller count about themselves, for /metrics."""
-        alerts = self.alerter.metrics() if self.alerter else {}
-        return {**alerts, **(self._placing.metrics() if self._placing else {})}
+        meters = (*self.meters, *([self._placing.metrics] if self._placing else []))
+        return {name: value for meter in meters for name, value in meter().items()}
 
     def serve(self) -> Server:
         """Start the pages and the API. Raises ConfigurationError where they cannot be served as configured."""
@@ -258,7 +269,7 @@ class Site:
             self.metrics,
             credentials=self.credentials,
             audit=self.audit,
-            take=self.take,
+            take=self.receive,
             record=self.record,
         )
         return serve(app, self.settings.web)
@@ -270,6 +281,7 @@ class Site:
         if self._placing:
             self._placing.close()
         self.memory.journal.leadership.release()
+        self.store.append(self.mapper.waiting())
         self.store.close()
         self.database.close()
 

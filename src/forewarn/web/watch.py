@@ -29,6 +29,9 @@ LIMIT_WORDS = {
     "moves_per_hour": "moves begun within an hour",
     "hosts_share": "hosts that VMs are leaving",
     "cordons": "cordoned hosts",
+    "plan_age": "age of the plan when it began, seconds",
+    "inventory_age": "age of the inventory, seconds",
+    "paused": "moves paused",
 }
 _DOWN_NAMED = 5
 

@@ -1,9 +1,14 @@
 """The inventory over real hosts of libvirt: guests of every kind, and hosts that die, hang, refuse and come back."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -161,8 +166,6 @@ def test_a_guest_that_is_about_to_move_is_measured_and_one_that_moves_is_not(
         assert watched.dirty.sample("host02", SHARED.uuid) is None  # it is not there
         here.cable.slow(20)
         command = ["virsh", "-c", "qemu:///system", "migrate", "--live", "--p2p", "vm-a", "qemu+tcp://host02/system"]
-        import subprocess
-
         with subprocess.Popen(here.node.entered(command, inside=True)) as moving:
             eventually(lambda: "Memory processed" in here.virsh("domjobinfo", "vm-a"), deadline=30)
             cluster = watched.inventory()
@@ -358,3 +361,26 @@ def test_what_the_check_before_a_move_measured_is_known_to_the_next_plan(
         assert laboratory.where("vm-a") == ("host01",)
     finally:
         driver.close()
+
+
+def test_the_doctor_tells_each_host_as_the_settings_file_names_it(
+    laboratory: Laboratory, running: Callable[..., Host], tmp_path: Path
+) -> None:
+    running(SHARED)
+    laboratory.host("host03").power_off()
+    lines = ['[driver]\nkind = "libvirt"\n[libvirt]\nshared_directories = ["/lab/shared"]']
+    lines += [f'[libvirt.hosts.{host.name}]\nuri = "{host.uri_read_only}"' for host in laboratory.hosts]
+    config = tmp_path / "forewarn.toml"
+    config.write_text("\n".join(lines))
+    command = [sys.executable, "-m", "forewarn", "doctor", "--json", "--state", str(tmp_path), "--config", str(config)]
+    ran = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "FOREWARN_WEB__PORT": "1"})
+    told = [finding for finding in json.loads(ran.stdout)["findings"] if finding["check"] == "libvirt"]
+    assert [(finding["state"], finding["text"].split()[0]) for finding in told] == [
+        ("ok", "host01"),
+        ("ok", "host02"),
+        ("error", "host03"),
+    ]
+    assert "is only read: libvirt 11." in told[0]["text"]
+    assert "QEMU 10." in told[0]["text"]
+    assert "1 VMs run" in told[0]["text"]
+    assert ran.returncode == 2
