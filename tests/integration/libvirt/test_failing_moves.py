@@ -241,3 +241,20 @@ def test_a_source_that_loses_its_daemon_is_asked_again_once_it_answers(
     source.start_libvirt()
     assert end_of(driver, move).state is MoveState.FAILED
     stayed(laboratory)
+
+
+@pytest.mark.nightly
+def test_a_source_that_dies_once_its_guest_has_left_is_not_waited_for(
+    laboratory: Laboratory, running: Callable[..., Host]
+) -> None:
+    source = running(GUEST)
+    driver = driver_of(libvirt_settings(laboratory))
+    move = move_of(GUEST, "host01", "host02")
+    driver.start(move)
+    eventually(lambda: laboratory.where(GUEST.name) == ("host02",), deadline=60)
+    goes_on(laboratory, GUEST)
+    source.power_off()
+    progress = end_of(driver, move)
+    assert progress.state is MoveState.SUCCEEDED
+    assert progress.left_behind.startswith("host01 does not answer: whether it still has a definition of the VM")
+    goes_on(laboratory, GUEST)
