@@ -66,6 +66,24 @@ def test_hosts_and_vms_are_libvirts_and_their_parts_are_telemetrys() -> None:
 
 
 @pytest.mark.usefixtures("binding")
+def test_a_part_that_the_operator_declares_carries_all_vms_of_its_host_alone() -> None:
+    shown = devices(("h1", "disk"), ("h1", "network"), ("h2", "disk"))
+
+    def carried(*patterns: str) -> set[str]:
+        hosts = {"h1": HostSettings("test:///default", carries=patterns), "h2": HostSettings("test:///default")}
+        settings = LibvirtSettings(hosts=hosts)
+        placing = place(LIBVIRT, settings, lambda: shown, SimulatedClock(NOW), writing=False)
+        parts = placing.driver.inventory().components
+        placing.close()
+        return {part.id for part in parts if part.whole_host and part.kind not in (Kind.CPU, Kind.MEMORY)}
+
+    assert carried() == set()
+    assert carried("x") == {"disk:h1/x", "network:h1/x"}
+    assert carried("disk:*") == {"disk:h1/x"}
+    assert carried("disk:h2/x") == set()
+
+
+@pytest.mark.usefixtures("binding")
 def test_a_cordon_of_a_former_process_is_shown_until_its_lease_ends() -> None:
     leases = {"h1": NOW + timedelta(minutes=1)}
     clock = SimulatedClock(NOW)

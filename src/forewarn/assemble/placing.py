@@ -72,5 +72,6 @@ def place(
         text = "driver.kind is libvirt, and its binding is not installed: see docs/install.md"
         raise ConfigurationError(text) from error
     driver = LibvirtDriver(libvirt, clock, infer, leases, writing=writing)
-    observed = ObservedDriver(devices, clock, whole_host=ON_EVERY_PATH)
+    carries = {name: host.carries for name, host in libvirt.hosts.items()}
+    observed = ObservedDriver(devices, clock, whole_host=ON_EVERY_PATH, carries=carries)
     return Placing(JoinedDriver([driver, observed]), driver.metrics, driver.close)

@@ -7,6 +7,7 @@ no planner ever proposes them as targets.
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pyarrow as pa
@@ -33,7 +34,8 @@ class ObservedDriver:
     """An inventory read from the devices that a telemetry store knows (its `devices()`); it can do nothing.
 
     `facts` are hosts of which more is known than telemetry tells (capacities, rack); their state is still observed.
-    `whole_host` names the kinds of parts on which every VM of their host depends, where others tell of VMs.
+    `whole_host` names the kinds of parts on which every VM of their host depends, where others tell of VMs; `carries`,
+    by host, patterns of further such parts, by kernel name or id, as the operator has declared them.
     """
 
     name = "none"
@@ -45,18 +47,21 @@ class ObservedDriver:
         facts: Iterable[Host] = (),
         settings: ObservedSettings | None = None,
         whole_host: Collection[Kind] = (),
+        carries: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         self._devices = devices
         self._clock = clock
         self._facts = {host.name: host for host in facts}
         self._settings = settings or ObservedSettings()
         self._whole_host = frozenset(whole_host)
+        self._carries = carries or {}
         self._picture = Cluster(clock.now())
 
     def inventory(self) -> Cluster:
         now = self._clock.now()
         rows = self._rows(now)
-        hosts, components = self._hosts(rows, now), _components(rows, self._whole_host)
+        hosts = self._hosts(rows, now)
+        components = tuple(self._declared(part) for part in _components(rows, self._whole_host))
         before = self._picture
         changed = (hosts, components) != (before.hosts, before.components)
         self._picture = Cluster(now, before.generation + changed, hosts, components)
@@ -82,6 +87,11 @@ class ObservedDriver:
 
     def uncordon(self, host: str) -> None:
         """Nothing is ever cordoned, so nothing is to be lifted."""
+
+    def _declared(self, part: Component) -> Component:
+        patterns = self._carries.get(part.host, ())
+        carries = any(fnmatchcase(name, pattern) for name in (part.device, part.id) for pattern in patterns)
+        return replace(part, whole_host=True) if carries else part
 
     def _rows(self, now: datetime) -> list[Mapping[str, Any]]:
         """The newest place of each device that is not forgotten, in a steady order."""

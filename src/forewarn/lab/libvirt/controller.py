@@ -131,6 +131,12 @@ class Controller:
             raise LaboratoryError(f"the controller does not answer: {error}") from error
         return answer.json()
 
+    def enroll(self) -> str:
+        """The token with which agents speak for the laboratory's hosts."""
+        names = [word for host in self._laboratory.hosts for word in ("--hosts", host.name)]
+        lines = self.forewarn("agent", "enroll", *names, "--reason", REASON)
+        return str(tomllib.loads(lines)["push"]["token"])
+
     def allow(self) -> None:
         """Let it move VMs by itself, on the laboratory's hosts alone, by an override that is logged."""
         scope = ("--aggregate", AGGREGATE, "--override", "--until", "1d")
@@ -162,14 +168,12 @@ class Controller:
             return False
 
 
-def start_agent(controller: Controller, host: Host, bay: Bay, interval_s: float = 5.0) -> None:
-    """Enroll a host and start its agent there; it asks `bay` in place of smartctl, and ends with the host."""
+def start_agent(token: str, host: Host, bay: Bay, interval_s: float = 5.0) -> None:
+    """Start the agent of a host there; it asks `bay` in place of smartctl, and ends with the host."""
     folder = host.plan.folder / "agent"
     folder.mkdir(exist_ok=True)
-    told = controller.forewarn("agent", "enroll", host.name, "--reason", REASON)
-    token = folder / "token"
-    token.touch(mode=0o600)
-    token.write_text(tomllib.loads(told)["push"]["token"])
+    (folder / "token").touch(mode=0o600)
+    (folder / "token").write_text(token)
     own = {"controller": NAME, "port": PORT, "host": host.name, "folder": folder, "smartctl": bay.program}
     configuration = folder / "agent.toml"
     configuration.write_text(AGENT.format(interval_s=interval_s, **own))
