@@ -9,6 +9,7 @@ CORE := src/forewarn/domain/*,src/forewarn/features/*,src/forewarn/decide/*,src/
 # `make test` may install system packages.
 PYTHON ?= python3
 ARGS ?=
+TESTS ?= -m "not nightly"
 LAB ?= 1
 
 VENV := .venv
@@ -23,7 +24,7 @@ COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet -
 	--python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links
 
 .NOTPARALLEL:
-.PHONY: help demo setup test system tests check format lint types contracts bench docs lock clean
+.PHONY: help demo setup test nightly system tests check format lint types contracts bench docs lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /    make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -34,18 +35,21 @@ demo: $(VENV)/.demo  ## a simulated cluster, this machine among it, and the dash
 setup: $(VENV)/.setup $(BINDING)  ## .venv with everything that a developer needs
 	@$(if $(BINDING),:,echo "Without the libvirt driver: pkg-config finds no libvirt (on Debian: libvirt-dev)" >&2)
 
+nightly: system  ## all that `make test` does, and the tests that are too slow for every change
+	@$(MAKE) --no-print-directory lint types contracts tests TESTS=
+
 test: system  ## everything: system packages (not with LAB=0), lint, types, contracts, all tests, coverage
 	@$(MAKE) --no-print-directory lint types contracts tests
 
 check: lint types contracts  ## the quick tier, under three minutes
-	@$(BIN)/pytest -q -m "not slow" $(QUICK)
+	@$(BIN)/pytest -q -m "not slow and not nightly" $(QUICK)
 
 system:
 	@LAB=$(LAB) PYTHON=$(PYTHON) .ci/packages
 
 tests: $(VENV)/.setup $(BINDING)
 	@rm -f .coverage .coverage.*
-	@$(BIN)/pytest --cov --cov-report= --skipped-to=$(VENV)/skipped.txt
+	@$(BIN)/pytest $(TESTS) --cov --cov-report= --skipped-to=$(VENV)/skipped.txt
 	@echo "Coverage of the core (domain, features, decide, act), at least $(COVERAGE_CORE) %:"
 	@$(BIN)/coverage report --include='$(CORE)' --fail-under=$(COVERAGE_CORE)
 	@echo "Coverage over all, at least $(COVERAGE) %:"
@@ -108,7 +112,7 @@ $(VENV)/.setup: $(VENV)/.made requirements/bootstrap.txt requirements/dev.txt py
 	@touch $@ $(VENV)/.demo
 
 # Without a compiler, or without Python's headers, everything else still stands: it is said, and tried again next time.
-$(VENV)/.libvirt: $(VENV)/.setup requirements/libvirt.txt
+$(VENV)/.libvirt: requirements/libvirt.txt | $(VENV)/.setup
 	@echo "Building the binding to libvirt from requirements/libvirt.txt (once; ten seconds or so)" >&2
 	@$(PIP) --no-build-isolation $(LOCKED) requirements/libvirt.txt --no-binary libvirt-python >&2 && touch $@ || \
 		echo "Without the libvirt driver: its binding could not be built, see above" >&2

@@ -46,12 +46,14 @@ class Patience:
 def check_driver(driver: Driver, move: Move, wait: Callable[[float], None], patience: Patience | None = None) -> None:
     """A driver that moves: `move` must be one that can succeed now, and slow enough to be seen running.
 
-    It is refused in wrong forms, started and cancelled, and then done. `wait` lets that many seconds pass.
+    It is refused in wrong forms, and while its target is cordoned; then it is started and cancelled, and then done,
+    its VM in one place all the while. `wait` lets that many seconds pass.
     """
     patience = patience or Patience()
     _check_inventory(driver.inventory(), move)
     _check_unheard_of(driver, move)
     _check_refusals(driver, move)
+    _check_cordoning(driver, move, wait, patience)
     _check_cancelling(driver, replace(move, id=f"{move.id}-cancelled"), wait, patience)
     _check_moving(driver, replace(move, id=f"{move.id}-done"), wait, patience)
 
@@ -101,6 +103,25 @@ def _check_refusals(driver: Driver, move: Move) -> None:
     _claim(driver.inventory().vm_by_id[move.vm] == before, "a refused move changed its VM")
 
 
+def _check_cordoning(driver: Driver, move: Move, wait: Callable[[float], None], patience: Patience) -> None:
+    now = driver.inventory().time
+    driver.cordon(move.target, "its contract is checked", now + timedelta(hours=1))
+    _claim(_is_cordoned(driver, move.target), f"{move.target} was cordoned, and the inventory does not show it")
+    _claim(_refuses(lambda: driver.check(move)), "check took a move to a cordoned host")
+    driver.cordon(move.target, "its contract is checked", driver.inventory().time + timedelta(seconds=patience.step_s))
+    wait(2 * patience.step_s)
+    _claim(not _is_cordoned(driver, move.target), f"the cordon of {move.target} has not ended by itself")
+    driver.cordon(move.target, "its contract is checked", driver.inventory().time + timedelta(hours=1))
+    driver.uncordon(move.target)
+    driver.uncordon(move.target)
+    _claim(not _is_cordoned(driver, move.target), f"{move.target} was uncordoned, and the inventory shows it cordoned")
+    driver.check(move)
+
+
+def _is_cordoned(driver: Driver, host: str) -> bool:
+    return driver.inventory().host_by_name[host].cordoned
+
+
 def _check_cancelling(driver: Driver, move: Move, wait: Callable[[float], None], patience: Patience) -> None:
     driver.check(move)
     driver.start(move)
@@ -138,6 +159,8 @@ def _ending(driver: Driver, move: Move, wait: Callable[[float], None], patience:
         _claim(0.0 <= progress.progress <= 1.0, f"the progress is {progress.progress}, not within 0 and 1")
         if progress.state.final:
             return progress.state
+        places = [vm.host for vm in driver.inventory().vms if vm.id == move.vm]
+        _claim(len(places) == 1, f"VM {move.vm} is on {places} while it moves")
         wait(patience.step_s)
         progress = driver.poll(move)
     raise AssertionError(f"move {move.id} has not ended after {patience.steps_max * patience.step_s:g} s")

@@ -54,6 +54,14 @@ def test_hosts_that_do_not_answer_and_remarks_are_told() -> None:
     assert "forewarn_host_unheard_seconds{" not in page()
 
 
+def test_each_host_says_whether_it_is_cordoned() -> None:
+    cluster = snapshot_of().cluster
+    first, second = (replace(host, cordoned=closed) for host, closed in zip(cluster.hosts, (True, False), strict=False))
+    text = page(cluster=replace(cluster, hosts=(first, second)))
+    assert f'forewarn_host_cordoned{{host="{first.name}"}} 1\n' in text
+    assert f'forewarn_host_cordoned{{host="{second.name}"}} 0\n' in text
+
+
 def test_the_unknown_has_no_risk_and_is_counted() -> None:
     assert 'forewarn_components_unknown{kind="power"} 2\n' in page()
     assert re.search(r'^forewarn_risk\{.*kind="power",host="atlas"', page(), re.MULTILINE) is None

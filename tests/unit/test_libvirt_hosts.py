@@ -9,6 +9,7 @@ from forewarn.drivers.libvirt.capabilities import (
     DomainCapabilities,
     Network,
     Pages,
+    completed,
     parse_bridges,
     parse_capabilities,
     parse_domain_capabilities,
@@ -53,6 +54,14 @@ def test_a_host_is_read_with_its_nodes_pages_and_processor() -> None:
     assert ABLE.machines == {"pc-i440fx-10.0", "pc", "pc-q35-10.0", "pc-i440fx-9.2"}
     assert ABLE.virt_types == {"qemu", "kvm"}
     assert ABLE.archs == {"x86_64", "i686"}
+
+
+def test_a_host_that_tells_no_topology_is_one_node() -> None:
+    bare = parse_capabilities("<capabilities><host><cpu><arch>aarch64</arch></cpu></host></capabilities>")
+    one = completed(bare, 4, 2**33)
+    assert one.cpus == {0, 1, 2, 3}
+    assert (one.memory_bytes, one.arch, one.huge_pages) == (2**33, "aarch64", frozenset())
+    assert completed(ABLE, 99, 2**40) is ABLE
 
 
 def test_models_that_the_processor_cannot_give_are_not_offered() -> None:

@@ -9,6 +9,7 @@ import pytest
 from forewarn.clock import RealClock
 from forewarn.decide.criticality import infer
 from forewarn.domain.inventory import Cluster, Criticality, Host, HostState
+from forewarn.drivers.libvirt.picture import Picture
 from forewarn.drivers.libvirt.settings import ConnectionSettings, HostSettings, LibvirtSettings
 from forewarn.errors import DriverUnavailable
 from tests.support import eventually
@@ -17,6 +18,7 @@ pytest.importorskip("libvirt", reason="the binding to libvirt is not installed (
 
 from forewarn.drivers.libvirt.connections import Connections
 from forewarn.drivers.libvirt.inventory import LibvirtInventory
+from forewarn.drivers.libvirt.looks import Look
 
 BRISK = ConnectionSettings(open_s=0.5, call_s=0.5)
 UUID = "6695eb01-f6a4-8304-79aa-97f2502e19{:02d}"
@@ -110,7 +112,7 @@ def test_a_host_that_does_not_answer_hides_no_other_and_is_named(silent: str) ->
 
 def test_nobody_waits_again_for_a_host_that_did_not_answer_the_last_time(silent: str) -> None:
     clock = RealClock()
-    watched = inventory_of({"good": "test:///default", "hung": silent})
+    watched = inventory_of({"good": "test:///default", "hung": silent}, retry_s=1e-9)
     watched.inventory()
     started = clock.monotonic()
     cluster = watched.inventory()
@@ -204,3 +206,32 @@ def test_a_dirty_rate_is_never_measured_over_a_read_only_connection() -> None:
     (vm,) = watched.inventory().vms
     assert watched.dirty.sample("a", vm.id) is None
     assert watched.dirty.known() == {}
+
+
+class Meddled:
+    """A connection on which somebody ends a guest right after it was listed; all else is the real one's."""
+
+    def __init__(self, connection: object, name: str) -> None:
+        self._connection, self._name = connection, name
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._connection, name)
+
+    def listAllDomains(self, flag: int) -> list[object]:  # noqa: N802 - libvirt's name
+        listed: list[object] = self._connection.listAllDomains(flag)  # type: ignore[attr-defined]
+        for domain in listed:
+            if domain.name() == self._name and domain.isActive():  # type: ignore[attr-defined]
+                domain.destroy()  # type: ignore[attr-defined]
+                domain.undefine()  # type: ignore[attr-defined]
+        return listed
+
+
+def test_a_guest_that_ends_while_its_host_is_asked_is_told_and_hides_no_other(tmp_path: Path) -> None:
+    uri = node(tmp_path, "a", guest(1, "web-1"), guest(2, "web-2"))
+    connections = Connections({"a": uri}, BRISK, writing=True)
+    look = Look("a", LibvirtSettings(), Picture(), {}, whole=True)
+    picture = connections.call("a", lambda c: look(Meddled(c, "web-1")), "tell its VMs")
+    assert [seen.guest.name for seen in picture.guests.values()] == ["web-2"]
+    (remark,) = picture.remarks
+    assert (remark.host, remark.vm) == ("a", UUID.format(1))
+    assert remark.text == "VM web-1 left a while it was asked"

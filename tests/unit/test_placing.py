@@ -9,14 +9,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from forewarn.assemble.placing import DriverKind, DriverSettings, place
+from forewarn.assemble.placing import DriverKind, DriverSettings, Observe, place
 from forewarn.assemble.site import Site, SiteSettings
-from forewarn.clock import RealClock, SimulatedClock
+from forewarn.clock import Clock, RealClock, SimulatedClock
 from forewarn.decide.authority import AuthoritySettings
 from forewarn.domain.authority import Mode
 from forewarn.domain.inventory import Kind
 from forewarn.domain.telemetry import Sample
 from forewarn.drivers.libvirt.settings import HostSettings, LibvirtSettings
+from forewarn.drivers.none import ObservedDriver
 from forewarn.errors import ConfigurationError, CordonRefused
 from forewarn.store.base import DEVICES
 
@@ -34,15 +35,20 @@ def devices(*parts: tuple[str, str]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=DEVICES)
 
 
+def observing(clock: Clock, *parts: tuple[str, str]) -> Observe:
+    """What telemetry shows of these parts."""
+    shown = devices(*parts)
+    return lambda whole_host, carries: ObservedDriver(lambda: shown, clock, whole_host=whole_host, carries=carries)
+
+
 @pytest.fixture
 def binding() -> None:
     pytest.importorskip("libvirt", reason="the binding to libvirt is not installed (make setup says why)")
 
 
 def test_without_a_placement_service_hosts_are_what_telemetry_shows() -> None:
-    placing = place(
-        DriverSettings(), LibvirtSettings(), lambda: devices(("h9", "cpu")), SimulatedClock(NOW), writing=True
-    )
+    clock = SimulatedClock(NOW)
+    placing = place(DriverSettings(), LibvirtSettings(), observing(clock, ("h9", "cpu")), clock, writing=True)
     cluster = placing.driver.inventory()
     assert [host.name for host in cluster.hosts] == ["h9"]
     assert not any(part.whole_host for part in cluster.components)
@@ -52,8 +58,9 @@ def test_without_a_placement_service_hosts_are_what_telemetry_shows() -> None:
 
 @pytest.mark.usefixtures("binding")
 def test_hosts_and_vms_are_libvirts_and_their_parts_are_telemetrys() -> None:
-    shown = devices(("h1", "cpu"), ("h1", "disk"), ("h9", "cpu"))
-    placing = place(LIBVIRT, HERE, lambda: shown, SimulatedClock(NOW), writing=False)
+    clock = SimulatedClock(NOW)
+    shown = observing(clock, ("h1", "cpu"), ("h1", "disk"), ("h9", "cpu"))
+    placing = place(LIBVIRT, HERE, shown, clock, writing=False)
     cluster = placing.driver.inventory()
     assert {host.name: host.driver for host in cluster.hosts} == {"h1": "libvirt", "h9": "none"}
     assert [(vm.name, vm.host) for vm in cluster.vms] == [("test", "h1")]
@@ -67,12 +74,13 @@ def test_hosts_and_vms_are_libvirts_and_their_parts_are_telemetrys() -> None:
 
 @pytest.mark.usefixtures("binding")
 def test_a_part_that_the_operator_declares_carries_all_vms_of_its_host_alone() -> None:
-    shown = devices(("h1", "disk"), ("h1", "network"), ("h2", "disk"))
+    clock = SimulatedClock(NOW)
+    observe = observing(clock, ("h1", "disk"), ("h1", "network"), ("h2", "disk"))
 
     def carried(*patterns: str) -> set[str]:
         hosts = {"h1": HostSettings("test:///default", carries=patterns), "h2": HostSettings("test:///default")}
         settings = LibvirtSettings(hosts=hosts)
-        placing = place(LIBVIRT, settings, lambda: shown, SimulatedClock(NOW), writing=False)
+        placing = place(LIBVIRT, settings, observe, clock, writing=False)
         parts = placing.driver.inventory().components
         placing.close()
         return {part.id for part in parts if part.whole_host and part.kind not in (Kind.CPU, Kind.MEMORY)}
@@ -87,7 +95,7 @@ def test_a_part_that_the_operator_declares_carries_all_vms_of_its_host_alone() -
 def test_a_cordon_of_a_former_process_is_shown_until_its_lease_ends() -> None:
     leases = {"h1": NOW + timedelta(minutes=1)}
     clock = SimulatedClock(NOW)
-    placing = place(LIBVIRT, HERE, devices, clock, lambda: leases, writing=True)
+    placing = place(LIBVIRT, HERE, observing(clock), clock, lambda: leases, writing=True)
     assert placing.driver.inventory().host_by_name["h1"].cordoned
     clock.sleep(61.0)
     assert not placing.driver.inventory().host_by_name["h1"].cordoned
@@ -98,7 +106,9 @@ def test_a_cordon_of_a_former_process_is_shown_until_its_lease_ends() -> None:
 
 @pytest.mark.usefixtures("binding")
 def test_a_site_moves_nothing_and_asks_read_only_where_no_mode_goes_beyond_observe(tmp_path: Path) -> None:
-    settings = replace(SiteSettings(), driver=LIBVIRT, libvirt=HERE)
+    dead = HostSettings("qemu+unix:///system?socket=/nowhere/libvirt-sock-ro")
+    hosts = replace(HERE, hosts={**HERE.hosts, "h2": dead})
+    settings = replace(SiteSettings(), driver=LIBVIRT, libvirt=hosts)
     clock = RealClock()
     site = Site(tmp_path, clock, settings)
     try:
@@ -107,6 +117,7 @@ def test_a_site_moves_nothing_and_asks_read_only_where_no_mode_goes_beyond_obser
         snapshot = site.control(site.driver()).cycle()
         assert [(vm.name, vm.host) for vm in snapshot.cluster.vms] == [("test", "h1")]
         assert {part.host for part in snapshot.cluster.components} == {"h1"}
+        assert [line.host for line in snapshot.log if "h2 cannot be reached" in line.text] == ["h2"]
         assert 'forewarn_libvirt_calls_hanging{host="h1"}' in site.metrics()
     finally:
         site.close()
@@ -117,15 +128,17 @@ def test_a_site_moves_nothing_and_asks_read_only_where_no_mode_goes_beyond_obser
 
 
 def test_a_libvirt_without_hosts_is_refused() -> None:
+    clock = SimulatedClock(NOW)
     with pytest.raises(ConfigurationError, match=r"no host is named under \[libvirt\.hosts\.NAME\]"):
-        place(LIBVIRT, LibvirtSettings(), devices, SimulatedClock(NOW), writing=False)
+        place(LIBVIRT, LibvirtSettings(), observing(clock), clock, writing=False)
 
 
 def test_a_controller_without_the_binding_says_what_is_missing() -> None:
     program = (
         "import sys; sys.modules['libvirt'] = None\n"
         "from tests.unit.test_placing import *\n"
-        "try: place(LIBVIRT, HERE, devices, SimulatedClock(NOW), writing=False)\n"
+        "clock = SimulatedClock(NOW)\n"
+        "try: place(LIBVIRT, HERE, observing(clock), clock, writing=False)\n"
         "except ConfigurationError as error: print(error)\n"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

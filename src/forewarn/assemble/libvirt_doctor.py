@@ -3,7 +3,6 @@
 It connects as the controller would (read-only where no mode goes beyond `observe`), asks once, and changes nothing.
 """
 
-import importlib.util
 from collections.abc import Collection, Iterator, Mapping
 
 from forewarn.clock import RealClock
@@ -23,16 +22,16 @@ def libvirt_findings(
     settings: LibvirtSettings, heard: Collection[str] | None = None, *, writing: bool
 ) -> Iterator[Finding]:
     """What is found of every host. `heard` names the hosts that telemetry knows, None where that is not known."""
-    if importlib.util.find_spec("libvirt") is None:
-        text = "driver.kind is libvirt, and its binding is not installed"
-        yield Finding(CHECK, State.ERROR, text, "install libvirt-python as docs/install.md says")
-        return
     if not settings.hosts:
         text = "driver.kind is libvirt, and no host is named"
         yield Finding(CHECK, State.ERROR, text, "name each under [libvirt.hosts.NAME]; docs/libvirt.md shows one")
         return
     try:
         pictures, remarks = _look(settings, writing=writing)
+    except ImportError:
+        text = "driver.kind is libvirt, and its binding is not installed"
+        yield Finding(CHECK, State.ERROR, text, "install libvirt-python as docs/install.md says")
+        return
     except ConfigurationError as problem:
         yield Finding(CHECK, State.ERROR, str(problem), "docs/libvirt.md names the forms of a URI")
         return
@@ -72,7 +71,7 @@ def _host(host: str, picture: Picture, uri: str, heard: Collection[str] | None, 
     qemu, may = versions(picture.qemu_version), "may be written to" if writing else "is only read"
     running = sum(seen.running for seen in picture.guests.values())
     text = f"{host} answers and {may}: libvirt {versions(picture.libvirt_version)}, QEMU {qemu}, {running} VMs run"
-    yield Finding(CHECK, State.OK, text, place=uri)
+    yield Finding(CHECK, State.OK, f"{text}, {_made_of(picture)}", place=uri)
     emulates = "kvm" not in picture.facts.capabilities.virt_types or any(
         seen.guest.virt_type == "qemu" for seen in picture.guests.values()
     )
@@ -85,6 +84,20 @@ def _host(host: str, picture: Picture, uri: str, heard: Collection[str] | None, 
     if heard is not None and host not in heard:
         text = f"no telemetry of {host} is known: nothing warns of its failure"
         yield Finding(CHECK, State.WARNING, text, f"let its agent push as {host}, or name it as its agent does", uri)
+
+
+def _made_of(picture: Picture) -> str:
+    """A host's processor and memory, in words."""
+    able = picture.facts.capabilities
+    pages = sum(found.count * found.size_bytes for node in able.nodes for found in node.pages[1:])
+    parts = (
+        f"{len(able.cpus)} CPUs {able.cpu_model or able.arch or 'of unknown model'}",
+        f"microcode {able.microcode}" if able.microcode else "",
+        f"{len(able.nodes)} NUMA nodes" if len(able.nodes) > 1 else "",
+        f"{pages / 2**30:.0f} GiB of huge pages" if pages else "",
+        f"storage pools {', '.join(pool.name for pool in picture.facts.storage.pools) or 'none'}",
+    )
+    return ", ".join(filter(None, parts))
 
 
 def _remarks(remarks: tuple[Remark, ...]) -> Iterator[Finding]:

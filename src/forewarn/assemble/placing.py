@@ -4,12 +4,10 @@ The service gives hosts and VMs, telemetry their parts, joined by the hosts' nam
 watched.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-
-import pyarrow as pa
 
 from forewarn.clock import Clock
 from forewarn.decide.criticality import infer
@@ -49,10 +47,15 @@ class Placing:
     close: Callable[[], None] = lambda: None
 
 
+Observe = Callable[[Collection[Kind], Mapping[str, Collection[str]]], ObservedDriver]
+"""Gives the driver that shows telemetry's hosts. Every VM of a host depends on parts of these kinds, and on those that
+match these patterns of its name or id, by host."""
+
+
 def place(
     settings: DriverSettings,
     libvirt: LibvirtSettings,
-    devices: Callable[[], pa.Table],
+    observe: Observe,
     clock: Clock,
     leases: Callable[[], Mapping[str, datetime]] = dict,
     *,
@@ -63,7 +66,7 @@ def place(
     `leases` tells the hosts that Forewarn has cordoned, and until when. Raises ConfigurationError.
     """
     if settings.kind is DriverKind.NONE:
-        return Placing(ObservedDriver(devices, clock))
+        return Placing(observe((), {}))
     if not libvirt.hosts:
         raise ConfigurationError("driver.kind is libvirt, and no host is named under [libvirt.hosts.NAME]")
     try:
@@ -73,5 +76,4 @@ def place(
         raise ConfigurationError(text) from error
     driver = LibvirtDriver(libvirt, clock, infer, leases, writing=writing)
     carries = {name: host.carries for name, host in libvirt.hosts.items()}
-    observed = ObservedDriver(devices, clock, whole_host=ON_EVERY_PATH, carries=carries)
-    return Placing(JoinedDriver([driver, observed]), driver.metrics, driver.close)
+    return Placing(JoinedDriver([driver, observe(ON_EVERY_PATH, carries)]), driver.metrics, driver.close)

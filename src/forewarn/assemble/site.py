@@ -3,7 +3,7 @@
 What it gets from outside is the driver, the clock and the folder in which everything is kept.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ from forewarn.domain.situation import LogLine, Severity
 from forewarn.domain.telemetry import Sample
 from forewarn.drivers.base import Driver, Watched
 from forewarn.drivers.libvirt.settings import LibvirtSettings
+from forewarn.drivers.none import ObservedDriver
 from forewarn.errors import ModelError
 from forewarn.features.catalog import CATALOG
 from forewarn.ledger import Ledger, LedgerSettings
@@ -183,7 +184,7 @@ class Site:
         )
         self.alerter = build_alerter(self.database) if build_alerter else None
         self.changes = ChangeEvents(self.database, settings.state.changes)
-        self._mapper = Mapper()
+        self.mapper = Mapper()
         self._placing: Placing | None = None
         self._log(self.store.notices, Severity.WARNING)
 
@@ -198,8 +199,17 @@ class Site:
         def leases() -> Mapping[str, datetime]:
             return {cordon.host: cordon.expires_at for cordon in cordons.held(self.database)}
 
-        settings, devices = self.settings, self.store.devices
-        self._placing = place(settings.driver, settings.libvirt, devices, self.clock, leases, writing=self.acts)
+        def observe(whole_host: Collection[Kind], carries: Mapping[str, Collection[str]]) -> ObservedDriver:
+            return ObservedDriver(
+                self.store.devices,
+                self.clock,
+                whole_host=whole_host,
+                redundancy=self.mapper.redundancy,
+                carries=carries,
+            )
+
+        settings = self.settings
+        self._placing = place(settings.driver, settings.libvirt, observe, self.clock, leases, writing=self.acts)
         return self._placing.driver
 
     def control(self, driver: Driver) -> Control:
@@ -220,7 +230,7 @@ class Site:
 
     def take(self, shown: Mapping[str, Iterable[Sample]], now: datetime) -> None:
         """Store what the hosts' exporters show, in one batch. Safe to call from several threads."""
-        batches = [self._mapper.map(host, samples, now) for host, samples in shown.items()]
+        batches = [self.mapper.map(host, samples, now) for host, samples in shown.items()]
         if batches:
             self.store.append(
                 Batch(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forewarn import config
-from forewarn.cli.common import ConfigFile, Json, until_signal
+from forewarn.assemble.stopping import until_signal
+from forewarn.cli.common import ConfigFile, Json
 from forewarn.clock import RealClock
 from forewarn.lab.machine import check, look
 from forewarn.lab.settings import LabSettings, LabTree

@@ -13,6 +13,7 @@ from typing import Any
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import SourceAbsent
 
+HANGING_MAX = 3  # questions that may hang at the same time
 KIB = 1024.0
 NANOSECOND = 1e-9
 Stats = Mapping[str, Any]  # of one VM, as libvirt names them
@@ -57,7 +58,8 @@ class VmsSettings:
     """The local libvirt; a connection that may only read is enough."""
 
     deadline_s: float = 5.0
-    """Seconds within which it must have answered. One call that hangs is waited for and never asked beside."""
+    """Seconds within which it must have answered. A guest that hangs can block such a call; it is asked again beside
+    it, and never more than three times."""
 
     def __post_init__(self) -> None:
         if self.deadline_s <= 0:
@@ -86,7 +88,7 @@ def _family(
 
 
 class VmsCollector:
-    """The VMs of this host. One thread asks, so that a libvirt that hangs delays nobody past the deadline."""
+    """The VMs of this host. Threads of its own ask, so that a libvirt that hangs delays nobody past the deadline."""
 
     name = "vms"
 
@@ -94,17 +96,19 @@ class VmsCollector:
         self._settings = settings or VmsSettings()
         self._libvirt: Any = None
         self._connection: Any = None
-        self._asking: _Ask | None = None
+        self._hanging: list[_Ask] = []
 
     def collect(self) -> Iterator[Sample]:
         """Ask once. Raises SourceAbsent where there is no binding, no libvirt, or no answer in time."""
         libvirt = self._binding()
-        if self._asking is None:
-            self._asking = _Ask(self._ask, libvirt.libvirtError)
-        ask = self._asking
+        self._hanging = [ask for ask in self._hanging if not ask.ended(0.0)]
+        if len(self._hanging) >= HANGING_MAX:
+            raise SourceAbsent(f"libvirt at {self._settings.uri} has not answered {HANGING_MAX} times in a row")
+        ask = _Ask(self._ask, libvirt.libvirtError)
         if not ask.ended(self._settings.deadline_s):
+            self._hanging.append(ask)
+            self._connection = None  # the one that hangs is left to its thread
             raise SourceAbsent(f"libvirt at {self._settings.uri} has not answered for {self._settings.deadline_s:g} s")
-        self._asking = None
         if ask.error is not None:
             self._connection = None
             said = " ".join(str(ask.error).split())
@@ -125,8 +129,9 @@ class VmsCollector:
 
     def _ask(self) -> list[tuple[str, str, Stats]]:
         libvirt = self._libvirt
-        if self._connection is None or not self._connection.isAlive():
-            self._connection = libvirt.openReadOnly(self._settings.uri)
+        connection = self._connection
+        if connection is None or not connection.isAlive():
+            connection = self._connection = libvirt.openReadOnly(self._settings.uri)
         wanted = (
             libvirt.VIR_DOMAIN_STATS_STATE
             | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
@@ -136,7 +141,7 @@ class VmsCollector:
             | libvirt.VIR_DOMAIN_STATS_INTERFACE
         )
         flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE | libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
-        found = self._connection.getAllDomainStats(wanted, flags)
+        found = connection.getAllDomainStats(wanted, flags)
         return [(domain.name(), domain.UUIDString(), stats) for domain, stats in found]
 
 

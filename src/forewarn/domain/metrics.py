@@ -164,6 +164,26 @@ CPU_METRICS = (
         combine=Combine.SUM,
     ),
     Metric(
+        "cpu_machine_checks",
+        Kind.CPU,
+        "node_interrupts_total",
+        "machine check exceptions of the cores",
+        "exceptions",
+        where=(("type", "MCE"),),
+        counter=True,
+        combine=Combine.SUM,
+    ),
+    Metric(
+        "cpu_corrected_thresholds",
+        Kind.CPU,
+        "node_interrupts_total",
+        "times that corrected or deferred errors went beyond the CPU's threshold",
+        "interrupts",
+        where=(("type", "THR|DFR"),),
+        counter=True,
+        combine=Combine.SUM,
+    ),
+    Metric(
         "cpu_frequency",
         Kind.CPU,
         "node_cpu_scaling_frequency_hertz",
@@ -243,6 +263,35 @@ DISK_METRICS = (
     _disk("disk_read_seconds", "node_disk_read_time_seconds_total", "time spent reading", "seconds", counter=True),
     _disk("disk_write_seconds", "node_disk_write_time_seconds_total", "time spent writing", "seconds", counter=True),
     _disk("disk_io_errors", "forewarn_disk_io_errors_total", "failed requests of the device", "errors", counter=True),
+    _disk("disk_io_timeouts", "forewarn_disk_io_timeouts_total", "timed-out requests", "requests", counter=True),
+    _disk("disk_working", "forewarn_disk_working", "0 once the kernel's driver has given the drive up"),
+    _disk(
+        "disk_readonly_filesystems",
+        "forewarn_disk_readonly_filesystems",
+        "file systems on the drive that the kernel turned read-only",
+    ),
+    # Entries of an old error log are no alarm, new ones are.
+    _disk(
+        "nvme_error_entries", "smartctl_device_num_err_log_entries", "entries of the error log", "entries", counter=True
+    ),
+    _disk(
+        "sas_grown_defects", "smartctl_scsi_grown_defect_list", "grown defects of the drive", "defects", counter=True
+    ),
+    _disk(
+        "sas_read_uncorrected",
+        "smartctl_read_total_uncorrected_errors",
+        "reads that could not be corrected",
+        "errors",
+        counter=True,
+    ),
+    _disk(
+        "sas_write_uncorrected",
+        "smartctl_write_total_uncorrected_errors",
+        "writes that could not be corrected",
+        "errors",
+        counter=True,
+    ),
+    _disk("self_test_passed", "forewarn_smartctl_self_test_passed", "1 where the last self-test found nothing"),
 )
 
 NETWORK_METRICS = (
@@ -257,6 +306,21 @@ NETWORK_METRICS = (
         "node_network_carrier_changes_total",
         "losses and returns of the link",
         "changes",
+    ),
+    _nic("nic_crc_errors", "forewarn_network_crc_errors_total", "CRC errors of the card, by its driver", "errors"),
+    _nic(
+        "nic_fec_uncorrectable",
+        "forewarn_network_fec_uncorrectable_total",
+        "blocks that forward error correction could not mend",
+        "blocks",
+    ),
+    Metric(
+        "nic_speed_degraded",
+        Kind.NETWORK,
+        "forewarn_network_link_degraded",
+        "1 while the link is slower than it has been or offers",
+        where=(("what", "speed"),),
+        device_label="device",
     ),
     _nic("nic_up", "node_network_up", "1 while the link is up", counter=False),
     _nic("nic_speed", "node_network_speed_bytes", "negotiated speed", "bytes per second", counter=False),

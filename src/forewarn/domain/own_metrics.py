@@ -72,6 +72,116 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "attribute_id",
         "attribute_name",
     ),
+    _agent(
+        "forewarn_smartctl_attribute_operations",
+        "The operations beside the errors in a SMART raw value of Seagate's",
+        "device",
+        "attribute_id",
+        "attribute_name",
+    ),
+    _agent("forewarn_smartctl_standby", "1 while a drive sleeps and is not asked, so as not to wake it", "device"),
+    _agent(
+        "forewarn_smartctl_informational_exception",
+        "A SCSI drive's own warning, by its sense codes",
+        "device",
+        "asc",
+        "ascq",
+        "text",
+    ),
+    _agent("forewarn_smartctl_pending_defects", "Defects that a SCSI drive has found and not yet mended", "device"),
+    _agent(
+        "forewarn_smartctl_self_test_passed",
+        "1 where the drive's last self-test that came to an end found nothing",
+        "device",
+        "self_test_type",
+    ),
+    _agent(
+        "forewarn_smartctl_self_test_age_seconds",
+        "Time that the drive has been on since that self-test",
+        "device",
+        "self_test_type",
+    ),
+    _agent(
+        "forewarn_telemetry_vanished_seconds", "Time since a part that vanished was last seen", "collector", "device"
+    ),
+    _agent("forewarn_telemetry_vanished_total", "Times that a part vanished from telemetry", "collector"),
+    _agent(
+        "forewarn_telemetry_backwards_total", "Times that a counter of the part ran backwards", "collector", "device"
+    ),
+    _agent(
+        "forewarn_telemetry_stuck", "1 for a sensor that shows the very same value for too long", "collector", "series"
+    ),
+    _agent("forewarn_telemetry_stuck_sensors", "Sensors that stick", "collector"),
+    _agent(
+        "forewarn_telemetry_not_compared", "Series beyond the number that is compared from round to round", "collector"
+    ),
+    _agent(
+        "forewarn_redundancy_member_info",
+        "A part of a set that stands in for each other, by its state",
+        "group",
+        "kind",
+        "device",
+        "state",
+    ),
+    _agent(
+        "forewarn_redundancy_spares",
+        "How many more of a set may fail before what stands on it does; 0 while it rebuilds",
+        "group",
+        "kind",
+    ),
+    _agent("forewarn_md_mismatches", "Blocks in which an array's members differed at the last check", "device"),
+    _agent(
+        "forewarn_md_member_errors_total",
+        "Read errors of an array's member that were mended from the others",
+        "array",
+        "device",
+    ),
+    _agent("forewarn_volume_members", "Members of a RAID volume of LVM by state", "volume", "state"),
+    _agent(
+        "forewarn_zfs_device_errors_total", "Errors that ZFS counted on a device of a pool", "pool", "device", "kind"
+    ),
+    _agent("forewarn_ceph_osd_info", "A drive on which an OSD of Ceph stands", "cluster", "osd", "device", "role"),
+    _agent(
+        "forewarn_network_link_degraded",
+        "1 while a link runs below the speed that it has shown or offers, or at half duplex",
+        "device",
+        "what",
+    ),
+    _agent("forewarn_network_crc_errors_total", "CRC errors of the card, whatever its driver calls them", "device"),
+    _agent("forewarn_network_fec_corrected_total", "Blocks that forward error correction mended", "device"),
+    _agent("forewarn_network_fec_uncorrectable_total", "Blocks that forward error correction could not mend", "device"),
+    _agent(
+        "forewarn_network_pci_errors_total", "Errors of the card's PCI Express link by severity", "device", "severity"
+    ),
+    _agent(
+        "forewarn_network_neighbor_info",
+        "The switch and port into which a card is plugged, as LLDP tells",
+        "device",
+        "chassis",
+        "chassis_id",
+        "port",
+        "port_description",
+    ),
+    _agent("forewarn_bonding_active_info", "The link that carries the traffic of a bond", "master", "device"),
+    _agent("forewarn_optics_temperature_celsius", "Temperature of the optics", "device"),
+    _agent("forewarn_optics_volts", "Supply voltage of the optics", "device"),
+    _agent("forewarn_optics_bias_amperes", "Bias current of the laser", "device", "lane"),
+    _agent("forewarn_optics_transmit_watts", "Optical power sent", "device", "lane"),
+    _agent("forewarn_optics_receive_watts", "Optical power received", "device", "lane"),
+    _agent("forewarn_optics_alarm", "1 for an alarm of the optics that is on", "device", "alarm", "lane"),
+    _agent("forewarn_disk_state_info", "What the kernel's driver says of the drive", "device", "state"),
+    _agent("forewarn_disk_working", "0 once the kernel's driver has given the drive up", "device"),
+    _agent(
+        "forewarn_disk_pci_errors_total", "Errors of an NVMe drive's PCI Express link by severity", "device", "severity"
+    ),
+    _agent(
+        "forewarn_disk_readonly_filesystems",
+        "File systems on the drive that the kernel turned read-only by itself",
+        "device",
+    ),
+    _agent("forewarn_disk_filesystem_errors", "Errors that file systems noted on the drive", "device"),
+    _agent("forewarn_cpu_core_throttled_seconds_total", "Time that the core was throttled for heat", "package", "core"),
+    _agent("forewarn_cpu_package_throttled_seconds_total", "Time that the package was throttled for heat", "package"),
     _agent("forewarn_push_buffer_bytes", "Size of what is kept on disk until it is sent", "queue"),
     _agent("forewarn_push_buffer_segments", "Files of what is kept on disk until it is sent", "queue"),
     _agent("forewarn_push_damaged_segments_total", "Files of the buffer that were set aside unread", "queue"),
@@ -119,6 +229,7 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _server("forewarn_proposals", "Moves that wait for a mode or an approval"),
     _server("forewarn_verdicts", "Options that the last plan rejected or a guard held back, by cause", "refusal"),
     _server("forewarn_cordons", "Hosts that shall receive no new VM"),
+    _server("forewarn_host_cordoned", "1 for a host that takes no new VM, whoever cordoned it", "host"),
     _server("forewarn_limit", "A limit on acting", "name"),
     _server("forewarn_limit_used", "How much of it is used", "name"),
     _server("forewarn_limit_held_total", "How often it has held something back", "name"),

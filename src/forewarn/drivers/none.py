@@ -15,6 +15,7 @@ import pyarrow as pa
 from forewarn.clock import Clock
 from forewarn.domain.inventory import COMPONENT_KINDS, Cluster, Component, Host, HostState, Kind, component_id
 from forewarn.domain.plan import Move, MoveState
+from forewarn.domain.redundancy import Redundancy
 from forewarn.domain.situation import Workload
 from forewarn.drivers.base import MoveProgress
 from forewarn.errors import CordonRefused, MoveRefused
@@ -33,6 +34,7 @@ class ObservedSettings:
 class ObservedDriver:
     """An inventory read from the devices that a telemetry store knows (its `devices()`); it can do nothing.
 
+    `redundancy` gives, for a time, which parts stand in for each other as far as hosts have told since then.
     `facts` are hosts of which more is known than telemetry tells (capacities, rack); their state is still observed.
     `whole_host` names the kinds of parts on which every VM of their host depends, where others tell of VMs; `carries`,
     by host, patterns of further such parts, by kernel name or id, as the operator has declared them.
@@ -47,6 +49,7 @@ class ObservedDriver:
         facts: Iterable[Host] = (),
         settings: ObservedSettings | None = None,
         whole_host: Collection[Kind] = (),
+        redundancy: Callable[[datetime], Mapping[str, Redundancy]] = lambda _: {},
         carries: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         self._devices = devices
@@ -54,14 +57,17 @@ class ObservedDriver:
         self._facts = {host.name: host for host in facts}
         self._settings = settings or ObservedSettings()
         self._whole_host = frozenset(whole_host)
+        self._redundancy = redundancy
         self._carries = carries or {}
         self._picture = Cluster(clock.now())
 
     def inventory(self) -> Cluster:
         now = self._clock.now()
         rows = self._rows(now)
+        sets = self._redundancy(now - timedelta(seconds=self._settings.silent_after_s))
+        parts = _components(rows, self._whole_host)
+        components = tuple(_in_set(self._declared(part), sets) for part in parts)
         hosts = self._hosts(rows, now)
-        components = tuple(self._declared(part) for part in _components(rows, self._whole_host))
         before = self._picture
         changed = (hosts, components) != (before.hosts, before.components)
         self._picture = Cluster(now, before.generation + changed, hosts, components)
@@ -144,3 +150,9 @@ def _components(rows: list[Mapping[str, Any]], whole_host: Collection[Kind]) -> 
         if (host, kind) not in told
     ]
     return tuple(sorted((*shown, *untold), key=lambda part: part.id))
+
+
+def _in_set(part: Component, sets: Mapping[str, Redundancy]) -> Component:
+    """The part with the set to which it belongs; one of which nothing is told stands in for none."""
+    found = sets.get(part.id)
+    return replace(part, group=found.group, spares=found.spares) if found else part

@@ -9,7 +9,7 @@ import math
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
@@ -17,8 +17,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from forewarn.domain.inventory import Kind, component_id
-from forewarn.domain.metrics import IDENTITIES, METRICS, SENSOR_LABEL, Identity
+from forewarn.domain.inventory import COMPONENT_KINDS, Kind, component_id
+from forewarn.domain.metrics import DISK, IDENTITIES, METRICS, SENSOR_LABEL, Identity
+from forewarn.domain.redundancy import HOLDING, MEMBER, SPARES, Redundancy
 from forewarn.domain.telemetry import Combine, Metric, Sample
 from forewarn.store.base import DEVICES, SAMPLES, TIME, Batch
 
@@ -50,6 +51,29 @@ class _Part:
 
 
 @dataclass
+class _Sets:
+    """The sets of a host whose parts stand in for each other, each fact with the time when it was told last."""
+
+    members: dict[tuple[str, str, str], tuple[str, datetime]] = field(default_factory=dict)  # kind, set, device: state
+    spares: dict[tuple[str, str], tuple[int, datetime]] = field(default_factory=dict)  # kind, set
+
+    def learn(self, sample: Sample, time: datetime) -> None:
+        """Take in a series of redundancy."""
+        kind, group = sample.labels.get("kind", ""), sample.labels.get("group", "")
+        if sample.name == SPARES:
+            self.spares[kind, group] = (max(0, int(sample.value)) if sample.value == sample.value else 0, time)
+        else:
+            self.members[kind, group, sample.labels.get("device", "")] = (sample.labels.get("state", ""), time)
+
+    def standing(self, since: datetime) -> Iterator[tuple[str, str, Redundancy]]:
+        """Kind and device of every part that holds what its set holds; nothing that was last told before `since`."""
+        for (kind, group, device), (state, told) in sorted(self.members.items()):
+            spares = self.spares.get((kind, group))
+            if state in HOLDING and told >= since and spares is not None and spares[1] >= since:
+                yield kind, device, Redundancy(group, spares[0])
+
+
+@dataclass
 class _Host:
     """What is known of one host: its parts by kind and device, and where each of its series leads."""
 
@@ -57,6 +81,7 @@ class _Host:
     sensors: dict[tuple[str, str], str] = field(default_factory=dict)  # labels of hwmon sensors, by chip and sensor
     targets: dict[_Key, tuple[_Target, ...]] = field(default_factory=dict)
     interned: dict[tuple[str, str], _Target] = field(default_factory=dict)  # by metric and device
+    sets: _Sets = field(default_factory=_Sets)
     layout: "_Layout | None" = None
 
     def learn(self, kind: Kind, device: str, part: _Part) -> None:
@@ -147,6 +172,7 @@ class Mapper:
         self._identities: dict[str, list[tuple[int, Identity]]] = {}
         for rank, identity in enumerate(identities):
             self._identities.setdefault(identity.name, []).append((rank, identity))
+        self._understood = {*self._identities, SENSOR_LABEL, MEMBER, SPARES}
         self._hosts: dict[str, _Host] = {}
         self.unmapped: Counter[str] = Counter()
         self._mapping = threading.Lock()
@@ -163,18 +189,37 @@ class Mapper:
                 self._learn(known, sample)
             elif sample.name == SENSOR_LABEL:
                 known.call(*(sample.labels.get(name, "") for name in ("chip", "sensor", "label")))
+            elif sample.name in (MEMBER, SPARES):
+                known.sets.learn(sample, sample.time or time)
         grouped: dict[datetime, dict[_Target, list[float]]] = {}
         for sample in samples:
             key = (sample.name, tuple(sample.labels.items()))
             targets = known.targets.get(key)
             if targets is None:
                 targets = known.targets[key] = self._targets(host, known, sample)
-            if not targets and sample.name not in self._identities and sample.name != SENSOR_LABEL:
+            if not targets and sample.name not in self._understood:
                 self.unmapped[sample.name] += 1
             for target in targets:
                 value = sample.value % target.modulus if target.modulus else sample.value
                 grouped.setdefault(sample.time or time, {}).setdefault(target, []).append(value)
         return _batch(host, known, grouped)
+
+    def redundancy(self, since: datetime) -> Mapping[str, Redundancy]:
+        """By component's id, the set to which it belongs, of hosts that have told of it since then.
+
+        Of a part in several sets, as a drive with partitions in two arrays, the one counts that may lose the fewest.
+        """
+        with self._mapping:
+            found: dict[str, Redundancy] = {}
+            for host, known in self._hosts.items():
+                for kind, named, redundancy in known.sets.standing(since):
+                    device = _device(named, DISK) if kind == Kind.DISK else named
+                    if kind not in COMPONENT_KINDS or not device:
+                        continue
+                    component = component_id(Kind(kind), host, device, known.part(Kind(kind), device).serial)
+                    other = found.get(component, redundancy)
+                    found[component] = min(other, redundancy, key=lambda one: (one.spares, one.group))
+            return found
 
     def _learn(self, known: _Host, sample: Sample) -> None:
         for rank, identity in self._identities[sample.name]:

@@ -65,6 +65,7 @@ def _age(now: datetime, then: datetime) -> float:
 def _of_cluster(fleet: Fleet, now: datetime) -> list[str]:
     hosts = Counter(str(row.host.state) for row in fleet.rows)
     vms = Counter(str(vm.state) for vm in fleet.snapshot.cluster.vms)
+    cordoned: list[_Value] = [({"host": row.host.name}, float(row.host.cordoned)) for row in fleet.rows]
     moves = Counter(outcome.state for outcome in fleet.snapshot.moves)
     remarks = Counter("vm" if remark.vm else "host" for remark in fleet.snapshot.cluster.remarks)
     unheard: list[_Value] = [
@@ -73,6 +74,7 @@ def _of_cluster(fleet: Fleet, now: datetime) -> list[str]:
     return [
         *_family("forewarn_hosts", _by("state", hosts)),
         *_family("forewarn_vms", _by("state", vms)),
+        *_family("forewarn_host_cordoned", cordoned),
         *_family("forewarn_driver_remarks", [({"about": about}, remarks[about]) for about in ("host", "vm")]),
         *_family("forewarn_host_unheard_seconds", unheard),
         *_family("forewarn_moves", [({"state": s}, moves[s]) for s in MoveState]),

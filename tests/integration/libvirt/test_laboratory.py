@@ -123,8 +123,9 @@ def test_two_laboratories_stand_side_by_side(
     counts_on(laboratory, "vm-a", before)
 
 
+@pytest.mark.parametrize("made", ["switch", "host02"])
 def test_a_laboratory_can_be_taken_down_after_whoever_raised_it_was_killed(
-    settings: LabSettings, raised: Callable[..., Laboratory]
+    settings: LabSettings, raised: Callable[..., Laboratory], made: str
 ) -> None:
     raised(hosts=1, name="other").down()  # so that what follows is quick, and its name is looked after
     name = f"other-{os.getpid()}"
@@ -135,7 +136,7 @@ from forewarn.lab.settings import LabSettings
 raise_laboratory({name!r}, 3, LabSettings(), RealClock())
 """
     with subprocess.Popen([sys.executable, "-c", code]) as raising:
-        eventually((settings.folder / name / "host02").exists, deadline=60)
+        eventually((settings.folder / name / made).exists, deadline=60)
         raising.send_signal(signal.SIGKILL)
     assert name in standing(settings)
     find(name, settings, RealClock()).down()

@@ -3,15 +3,20 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib import import_module
+from inspect import getmembers, isfunction
 from pathlib import Path
+from pkgutil import iter_modules
+from typing import get_type_hints
 
 import pytest
 
 from forewarn.clock import SimulatedClock
+from forewarn.collect import doctor
 from forewarn.collect.agent import AgentSettings, build_collectors, collect_once
 from forewarn.collect.doctor import drives, machine, mapping, memory, sensors
 from forewarn.collect.doctor.examination import Examination, examine, parse_status
-from forewarn.collect.doctor.host import host_findings
+from forewarn.collect.doctor.host import CHECKS, host_findings
 from forewarn.collect.memory import CONTROLLERS
 from forewarn.collect.smart import SmartSettings
 from forewarn.collect.tree import Tree
@@ -407,3 +412,15 @@ def test_an_address_drawn_at_each_start_is_told(thaw: Thaw, look: Callable[..., 
     assert list(mapping.addresses(look(root))) == []
     (folder / "addr_assign_type").write_text("1\n")
     assert one(mapping.addresses(look(root)), "eth0 are drawn at each start").state is State.WARNING
+
+
+def test_every_check_that_is_written_is_made() -> None:
+    modules = [import_module(f"{doctor.__name__}.{found.name}") for found in iter_modules(doctor.__path__)]
+    written = {
+        function
+        for module in modules
+        for name, function in getmembers(module, isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
+        if get_type_hints(function) == {"seen": Examination, "return": Iterator[Finding]}
+    }
+    assert written - {host_findings} == set(CHECKS)

@@ -1,7 +1,7 @@
 """What a host can do, read from libvirt's documents of capabilities, networks and interfaces. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from forewarn.drivers.libvirt.documents import Element, attribute, number, root, size_bytes, text_of
 
@@ -85,6 +85,13 @@ def _node(cell: Element) -> Node:
         cpus=frozenset(number(cpu.get("id", ""), "the id of a CPU") for cpu in cell.findall("cpus/cpu")),
         pages=tuple(sorted(pages, key=lambda found: found.size_bytes)),
     )
+
+
+def completed(able: Capabilities, cpus: int, memory_bytes: int) -> Capabilities:
+    """The same, with one node of these CPUs and this memory where libvirt tells no topology."""
+    if able.nodes or not cpus:
+        return able
+    return replace(able, nodes=(Node(0, memory_bytes, frozenset(range(cpus))),))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from forewarn.drivers.libvirt.connections import Connection, Connections
 from forewarn.drivers.libvirt.move_settings import MoveSettings
 from forewarn.drivers.libvirt.sight import Job, job_leaving
 from forewarn.drivers.libvirt.terms import Terms
-from forewarn.errors import ForewarnError
+from forewarn.errors import DriverUnavailable, ForewarnError
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ class Flight:
         self._began_s = clock.monotonic()
         self._aborted_s: float | None = None
         self._seen_job = False
+        self._heard_s = self._began_s  # when the target last answered
         self._ended = threading.Event()
 
     def start(self) -> None:
@@ -78,6 +79,7 @@ class Flight:
             threading.Thread(target=self._call, args=(self.order.terms,), name=name, daemon=True).start()
         else:
             self._seen_job = True
+            self.over.set()  # no call of this process is waited for
         threading.Thread(target=self._watch, name=f"{name} watch", daemon=True).start()
 
     def elapsed_s(self) -> float:
@@ -164,7 +166,7 @@ class Flight:
         self.job = self._connections.call(move.source, _job(move.vm), "read its migration job", vm=move.vm_name)
         if self.job is not None:
             self._seen_job, self.progress = True, max(self.progress, self.job.progress)
-        why = self._not_on()
+        why = self._target_is_silent() or self._not_on()
         if why:
             self.why_aborted = self.why_aborted or why
             self._abort(why)
@@ -182,6 +184,20 @@ class Flight:
         if throttle > most:
             rank = self.order.move.criticality
             return f"it would have to be slowed down by {throttle} %, more than the {most} % of class {rank}"
+        return ""
+
+    def _target_is_silent(self) -> str:
+        """Why a move to a host that does not answer may not go on; empty while it does, or did a moment ago."""
+        target, patience_s = self.order.move.target, self._settings.target_silent_s
+        now_s = self._clock.monotonic()
+        if now_s - self._heard_s < patience_s / 3:
+            return ""
+        try:
+            self._connections.call(target, lambda connection: connection.getLibVersion(), "tell its version")
+        except DriverUnavailable:
+            silent_s = self._clock.monotonic() - self._heard_s
+            return f"{target} has not answered for {silent_s:.0f} s" if silent_s > patience_s else ""
+        self._heard_s = now_s
         return ""
 
     def _leave_behind(self) -> None:

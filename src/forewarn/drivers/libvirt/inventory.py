@@ -18,10 +18,12 @@ from forewarn.drivers.libvirt import stats, words
 from forewarn.drivers.libvirt.connections import Connections
 from forewarn.drivers.libvirt.dirty import DirtyRates
 from forewarn.drivers.libvirt.gather import Claim, Judge, gather, machine_of
-from forewarn.drivers.libvirt.looks import Look
-from forewarn.drivers.libvirt.picture import Picture, Seen
+from forewarn.drivers.libvirt.looks import Look, count
+from forewarn.drivers.libvirt.picture import Picture, Seen, Stats
 from forewarn.drivers.libvirt.settings import LibvirtSettings
 from forewarn.errors import DriverUnavailable, ForewarnError
+
+NEEDS_MAX = 10_000  # different sets of needs that are remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class LibvirtInventory:
         self._kept = {name: _Kept() for name in settings.hosts}
         self._pool = ThreadPoolExecutor(connections.settings.hosts_at_once, "libvirt look")
         self._looking = threading.Lock()
+        self._needs: dict[frozenset[str], frozenset[str]] = {}  # one object for VMs that need the same
         self._last = Cluster(clock.now())
         self.dirty = DirtyRates(settings, connections, clock)
 
@@ -124,10 +127,21 @@ class LibvirtInventory:
         return kept.picture is None or at_s - kept.facts_at_s >= self._settings.facts_s
 
     def _ask(self, name: str, before: Picture | None, whole: bool) -> _Answer:
-        look = Look(name, self._settings, before or Picture(), whole=whole)
         deadline_s = self._settings.hosts[name].deadline_s or self._settings.look_s
+        told = self._count(name, deadline_s / 2, again=before is not None)
+        look = Look(name, self._settings, before or Picture(), told, whole=whole)
         picture = self._connections.call(name, look, "tell its VMs", deadline_s=deadline_s)
         return _Answer(picture, self._clock.now(), self._clock.monotonic())
+
+    def _count(self, name: str, deadline_s: float, *, again: bool) -> Mapping[str, Stats]:
+        """What the host's VMs count. One QEMU that does not answer blocks the first such question, not the second."""
+        what = "count what its VMs do"
+        try:
+            return self._connections.call(name, count, what, deadline_s=deadline_s)
+        except DriverUnavailable:
+            if not again:
+                raise
+            return self._connections.call(name, count, what, deadline_s=deadline_s)
 
     def _take(self, name: str, kept: _Kept) -> None:
         """Take in what a host answered, if it has."""
@@ -170,6 +184,8 @@ class LibvirtInventory:
         return known if len(known) == len(self._kept) else None
 
     def _claims(self) -> Iterator[Claim]:
+        if len(self._needs) > NEEDS_MAX:
+            self._needs.clear()
         for name, kept in self._kept.items():
             guests = kept.picture.guests if kept.picture else {}
             for gone in kept.machines.keys() - guests.keys():
@@ -183,7 +199,9 @@ class LibvirtInventory:
         made = kept.machines.get(vm)
         if made is None or made[0] is not seen:
             picture = kept.picture or Picture()
-            made = kept.machines[vm] = (seen, machine_of(name, seen, picture.facts, kept.offered, self._judge))
+            machine = machine_of(name, seen, picture.facts, kept.offered, self._judge)
+            machine = replace(machine, needs=self._needs.setdefault(machine.needs, machine.needs))
+            made = kept.machines[vm] = (seen, machine)
         return made[1]
 
     def _host(self, name: str, kept: _Kept) -> Host:

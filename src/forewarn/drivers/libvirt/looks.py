@@ -1,11 +1,16 @@
 """One look at a host: everything that is asked of its libvirt in one go, over one connection, in one thread.
 
-It must be called by `Connections.call`, which sets the deadline. What goes wrong with one guest is a remark about that
-guest; what a host cannot tell (its bridges, its processor's models) is a remark about the host; neither hides the rest.
+Both `count` and `Look` must be called by `Connections.call`, which sets the deadline. What goes wrong with one guest is
+a remark about that guest; what a host cannot tell (its bridges, its networks) is one about the host; neither hides the
+rest.
+
+A guest whose QEMU is busy (it arrives) or hangs would block whoever asks libvirt about it. Counting without waiting
+tells such a guest by what it leaves out, and nothing more is asked about it then.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import libvirt
@@ -13,8 +18,10 @@ import libvirt
 from forewarn.domain.inventory import Remark
 from forewarn.drivers.libvirt import explain
 from forewarn.drivers.libvirt.capabilities import (
+    Capabilities,
     DomainCapabilities,
     Network,
+    completed,
     parse_bridges,
     parse_capabilities,
     parse_domain_capabilities,
@@ -53,6 +60,7 @@ JOBS = {
     libvirt.VIR_DOMAIN_JOB_OPERATION_DUMP: "its memory is being dumped",
     libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP: "a backup of it is running",
 }
+BY_MIGRATION = (libvirt.VIR_DOMAIN_PAUSED_MIGRATION, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
 BLOCK_JOBS = {
     libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_PULL: "pull",
     libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COPY: "copy",
@@ -63,10 +71,16 @@ BLOCK_JOBS = {
 
 
 class Look:
-    """One look at `host`. `before` is what is known of it; its facts are asked anew where `whole`."""
+    """One look at `host`. `before` is what is known of it; its facts are asked anew where `whole`.
 
-    def __init__(self, host: str, settings: LibvirtSettings, before: Picture, *, whole: bool) -> None:
+    `stats` is what `count` has just told.
+    """
+
+    def __init__(
+        self, host: str, settings: LibvirtSettings, before: Picture, stats: Mapping[str, Stats], *, whole: bool
+    ) -> None:
         self._host, self._settings, self._before, self._whole = host, settings, before, whole
+        self._stats = stats
         self._remarks: list[Remark] = []
         self._untold: list[str] = []
 
@@ -74,11 +88,10 @@ class Look:
         """Ask. Raises libvirtError where the host as a whole does not answer, InventoryError for its capabilities."""
         base = self._facts(connection) if self._whole else self._before
         self._remarks = list(base.lasting)
-        stats = _stats(connection)
         guests = {}
         for domain, running in _domains(connection):
             uuid = domain.UUIDString()
-            if found := self._guest(domain, uuid, stats.get(uuid, {}), running=running):
+            if found := self._guest(domain, uuid, self._stats.get(uuid, {}), running=running):
                 guests[uuid] = found
         return Picture(
             base.host_name,
@@ -87,7 +100,7 @@ class Look:
             base.facts,
             base.link_bytes_per_s,
             guests,
-            stats,
+            self._stats,
             tuple(self._remarks),
             base.lasting,
         )
@@ -100,7 +113,7 @@ class Look:
         networks = self._told("networks", _networks, connection)
         pools = self._told("storage pools", _pools, connection)
         facts = Facts(
-            capabilities=parse_capabilities(connection.getCapabilities()),
+            capabilities=_capabilities(connection),
             domain_capabilities=self._processor(connection),
             networks=networks,
             bridges=None if bridges is None else bridges | frozenset(links or ()),  # Open vSwitch's are links alone
@@ -152,6 +165,8 @@ class Look:
     def _guest(self, domain: Domain, uuid: str, stats: Stats, *, running: bool) -> Seen | None:
         """The guest, or None with a remark where it has gone meanwhile."""
         known = self._before.guests.get(uuid)
+        if running and _is_busy(stats):
+            return self._busy(domain.name(), uuid, stats, known)
         try:
             return self._ask(domain, stats, known, running=running)
         except (libvirt.libvirtError, ForewarnError) as error:
@@ -165,6 +180,20 @@ class Look:
         last = known.guest if known else Guest(uuid, domain.name(), memory_max_bytes=_room(stats))
         return Seen(last, int(stats.get("state.state", 0)), running, unread=str(problem))
 
+    def _busy(self, name: str, uuid: str, stats: Stats, known: Seen | None) -> Seen:
+        """A guest of which nothing can be asked now: it arrives, it has just left, or its QEMU does not answer."""
+        state = int(stats["state.state"])
+        guest = known.guest if known else Guest(uuid, name, memory_max_bytes=_room(stats))
+        if state == libvirt.VIR_DOMAIN_PAUSED and stats.get("state.reason") in BY_MIGRATION:
+            leaving = known is not None and not known.arriving
+            return Seen(guest, state, running=True, leaving=leaving, arriving=not leaving)
+        if known is None:
+            return Seen(guest, state, running=True, busy=True, unread="its QEMU is busy or does not answer")
+        if known.busy:
+            text = f"VM {name} on {self._host}: its QEMU is busy or does not answer; it is shown as last seen"
+            self._remarks.append(Remark(self._host, text, uuid))
+        return replace(known, state=state, busy=True)
+
     def _problem(self, error: libvirt.libvirtError | ForewarnError, name: str) -> ForewarnError:
         if isinstance(error, libvirt.libvirtError):
             return explain.calling(error, self._host, "describe it", name)
@@ -174,7 +203,7 @@ class Look:
         text = domain.XMLDesc(0)
         digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
         guest = known.guest if known and known.digest == digest else parse_guest(text)
-        operation = _operation(domain) if running else 0
+        operation = _operation(domain) if running else libvirt.VIR_DOMAIN_JOB_OPERATION_UNKNOWN
         autostart = known.autostart if known and not self._whole else _autostart(domain)
         found = Seen(
             guest,
@@ -182,15 +211,17 @@ class Look:
             running,
             autostart,
             leaving=operation == libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT,
-            arriving=operation == libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN,
             jobs=tuple(_jobs(domain, guest, operation)) if running else (),
             digest=digest,
         )
         return known if found == known else found  # one object for what has not changed
 
 
-def _stats(connection: Connection) -> dict[str, Stats]:
-    """By UUID what the running guests count, without waiting for one whose QEMU is busy."""
+def count(connection: Connection) -> dict[str, Stats]:
+    """By UUID what the running guests count, without waiting for one whose QEMU is busy.
+
+    It waits all the same for a QEMU that stops to answer while it is asked; asked again, it leaves that one out.
+    """
     flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE | WITHOUT_WAITING
     try:
         return {domain.UUIDString(): stats for domain, stats in connection.getAllDomainStats(STATS, flags)}
@@ -198,6 +229,11 @@ def _stats(connection: Connection) -> dict[str, Stats]:
         if error.get_error_code() in UNTOLD:
             return {}
         raise
+
+
+def _is_busy(stats: Stats) -> bool:
+    """Whether libvirt left out what it would have had to ask the guest's QEMU for."""
+    return "balloon.maximum" in stats and "balloon.rss" not in stats
 
 
 def _domains(connection: Connection) -> Iterator[tuple[Domain, bool]]:
@@ -228,6 +264,8 @@ def _operation(domain: Domain) -> int:
 def _jobs(domain: Domain, guest: Guest, operation: int) -> Iterator[str]:
     if operation in JOBS:
         yield JOBS[operation]
+    if operation:
+        return  # libvirt makes whoever asks about disks wait for the end of most jobs
     for disk in guest.disks:
         if disk.chain and not disk.readonly and not disk.job and (kind := _block_job(domain, disk.target)):
             yield f"a block job ({kind}) runs on disk {disk.target}"
@@ -246,6 +284,11 @@ def _block_job(domain: Domain, target: str) -> str:
 def _autostart(domain: Domain) -> bool:
     """Whether its host starts it at boot. A transient domain, which ends with its QEMU, cannot."""
     return bool(domain.isPersistent()) and bool(domain.autostart())
+
+
+def _capabilities(connection: Connection) -> Capabilities:
+    _, memory_mib, cpus, *_ = connection.getInfo()
+    return completed(parse_capabilities(connection.getCapabilities()), int(cpus), int(memory_mib) * 2**20)
 
 
 def _pools(connection: Connection) -> tuple[Pool, ...]:

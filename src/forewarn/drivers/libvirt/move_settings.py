@@ -96,13 +96,23 @@ class MoveSettings:
     abort_s: float = 20.0
     """Seconds within which an aborted move should end; past that its call is left behind, and what counts is where the
     VM is seen to run."""
+    target_silent_s: float = 15.0
+    """Seconds for which a target may not answer before its moves are aborted: QEMU alone would wait for minutes."""
     watch_s: float = 1.0
     """Seconds between two looks at a running move."""
     moves_remembered: int = 1000
     """Number of ended moves whose result is remembered."""
 
     def __post_init__(self) -> None:
-        for name in ("deadline_s_min", "abort_s", "watch_s", "parallel_connections", "moves_remembered"):
+        above_0 = (
+            "deadline_s_min",
+            "abort_s",
+            "target_silent_s",
+            "watch_s",
+            "parallel_connections",
+            "moves_remembered",
+        )
+        for name in above_0:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0")
 

@@ -167,9 +167,11 @@ class LibvirtMover:
             mute = move.source if source is None else move.target
             raise DriverUnavailable(f"{mute} does not say whether {move.vm_name} runs there")
         if standing is Standing.UNDER_WAY:
-            return _running((flight or self._adopt(move)).job if source is None else source.job)
-        if standing is Standing.ASLEEP:
-            self._wake(move)
+            if flight is None:
+                self._adopt(move)
+            return _running(source.job if source is not None else None)
+        if standing in (Standing.ASLEEP, Standing.STRANDED):
+            self._wake(move, move.target if standing is Standing.ASLEEP else move.source)
         if standing is Standing.ARRIVED:
             return self._end(move, self._arrived(move, source, flight))
         return self._end(move, self._not_moved(move, flight, standing))
@@ -198,15 +200,15 @@ class LibvirtMover:
         flight.start()
         return flight
 
-    def _wake(self, move: Move) -> None:
-        """Let a VM go on that has arrived whole and was left stopped; it is nowhere else. Raises DriverUnavailable."""
+    def _wake(self, move: Move, host: str) -> None:
+        """Let a VM go on that a broken migration left stopped; it is nowhere else. Raises DriverUnavailable."""
 
         def ask(connection: Connection) -> None:
             connection.lookupByUUIDString(move.vm).resume()
 
-        logger.warning("%s arrived on %s and was not woken; it is now", move.vm_name, move.target)
-        self._connections.call(move.target, ask, "wake the VM", vm=move.vm_name)
-        raise DriverUnavailable(f"{move.vm_name} was woken on {move.target}", retry_after_s=1.0)
+        logger.warning("a broken migration left %s stopped on %s; it is let go on", move.vm_name, host)
+        self._connections.call(host, ask, "let the VM go on", vm=move.vm_name)
+        raise DriverUnavailable(f"{move.vm_name} was let go on at {host}", retry_after_s=1.0)
 
     def _end(self, move: Move, progress: MoveProgress) -> MoveProgress:
         with self._lock:
@@ -222,7 +224,7 @@ class LibvirtMover:
         """Tidy up behind the VM, and read what libvirt has measured."""
         stats = self._connections.call(move.target, _settle(move), "take the VM over", vm=move.vm_name)
         if source is not None and source.defined and not source.active:
-            self._connections.call(move.source, _undefine(move), "undefine the VM that has left", vm=move.vm_name)
+            self._undefine(move)
         return MoveProgress(
             MoveState.SUCCEEDED,
             progress=1.0,
@@ -230,6 +232,13 @@ class LibvirtMover:
             left_behind="; ".join(_left_behind(move, source, flight)),
             duration_s=(flight.took_s if flight else 0.0) or stats.get(libvirt.VIR_DOMAIN_JOB_TIME_ELAPSED, 0) / 1000.0,
         )
+
+    def _undefine(self, move: Move) -> None:
+        """Take away the definition of a VM that runs at its target, so that a reboot starts no second one."""
+        try:
+            self._connections.call(move.source, _undefine(move), "undefine the VM that has left", vm=move.vm_name)
+        except VmGone:
+            logger.debug("libvirt has undefined %s on %s itself", move.vm_name, move.source)
 
     def _not_moved(self, move: Move, flight: Flight | None, standing: Standing) -> MoveProgress:
         progress = 0.0 if flight is None else flight.progress
@@ -320,7 +329,7 @@ def _settle(move: Move) -> Callable[[Connection], dict[str, int]]:
 
 
 def _undefine(move: Move) -> Callable[[Connection], None]:
-    """On the source: the definition of a VM that runs at its target, so that a reboot starts no second one."""
+    """On the source; whatever runs there is left alone."""
 
     def ask(connection: Connection) -> None:
         domain = connection.lookupByUUIDString(move.vm)

@@ -22,6 +22,7 @@ class Seen:
     leaving: bool = False
     arriving: bool = False
     jobs: tuple[str, ...] = ()
+    busy: bool = False  # its QEMU could not be asked; what is told is what was known
     unread: str = ""  # why its document could not be read
     digest: bytes = b""
 

@@ -42,6 +42,7 @@ class Standing(Enum):
     ARRIVED = auto()
     STAYED = auto()
     ASLEEP = auto()  # gone from the source, and nobody woke it at the target
+    STRANDED = auto()  # stopped at the source for its last pages, and gone from the target
     NOWHERE = auto()
     UNSEEN = auto()  # the host that would decide does not answer
 
@@ -57,13 +58,22 @@ def judge(source: Sight | None, target: Sight | None, *, calling: bool, told_gon
     if target is not None and target.running and not leaving:
         return Standing.ARRIVED
     if source.active:
-        under_way = calling or source.job is not None
-        return Standing.UNDER_WAY if under_way or not source.running else Standing.STAYED
+        return _at_source(source, target, calling=calling)
     if target is None:
         return Standing.UNSEEN
     if target.active:
         return Standing.UNDER_WAY if calling else Standing.ASLEEP
     return Standing.UNDER_WAY if calling else Standing.NOWHERE
+
+
+def _at_source(source: Sight, target: Sight | None, *, calling: bool) -> Standing:
+    """How a move stands whose VM is at the source, running or not."""
+    if calling or source.job is not None:
+        return Standing.UNDER_WAY
+    if source.running:
+        return Standing.STAYED
+    stranded = source.stopped_by_migration and target is not None and not target.active
+    return Standing.STRANDED if stranded else Standing.UNDER_WAY
 
 
 def look(uuid: str) -> Callable[[Any], Sight]:

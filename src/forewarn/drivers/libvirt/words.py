@@ -16,6 +16,7 @@ tells of: what libvirt cannot tell (a read-only connection hides the CPU models)
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from forewarn.drivers.libvirt.capabilities import KIB, Capabilities, DomainCapabilities, Network
 from forewarn.drivers.libvirt.guests import Guest
@@ -84,9 +85,15 @@ def _whole_cpu(able: Capabilities) -> str:
 
 def needs(guest: Guest, facts: Facts, offered: frozenset[str]) -> frozenset[str]:
     """What a target must offer this guest. `facts` and `offered` are those of the host that it is on."""
-    families = ALWAYS | {word.partition(":")[0] for word in offered}
+    families = _families(offered)
     wanted = {word for word in _wanted(guest, facts) if word.partition(":")[0] in families}
     return frozenset(wanted) | _groups(guest.metadata.groups)
+
+
+@lru_cache(maxsize=4096)  # one entry a host, asked for each of its guests
+def _families(offered: frozenset[str]) -> frozenset[str]:
+    """The families of which a host tells."""
+    return ALWAYS | {word.partition(":")[0] for word in offered}
 
 
 def _wanted(guest: Guest, facts: Facts) -> Iterator[str]:

@@ -41,8 +41,12 @@ def leave(number: int) -> None:
         (CGROUPS / "cgroup.procs").write_text(str(number))
 
 
-def remove(name: str) -> None:
-    """Remove the group `name` with all within it; whoever was in it must have ended."""
-    for group in groups(name):
-        for folder, _, _ in os.walk(group, topdown=False):
-            Path(folder).rmdir()
+def remove(name: str) -> bool:
+    """Remove the group `name` with all within it; False while somebody is still in it."""
+    try:
+        for group in groups(name):
+            for folder, _, _ in os.walk(group, topdown=False):
+                Path(folder).rmdir()
+    except OSError:
+        return False
+    return True

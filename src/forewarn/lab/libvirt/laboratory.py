@@ -28,6 +28,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,19}")
 HOSTS_MAX = 9
 SWITCH = "switch"
 STATE_FILE = "laboratory.json"
+NOBODY = ProcessId(0, "")  # a process that was never written down
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Laboratory:
     @property
     def switch(self) -> Node:
         plan = NodePlan(self.name, SWITCH, self.folder / SWITCH, Path(self._standing.image))
-        return Node(plan, self._standing.nodes[SWITCH], self._clock)
+        return Node(plan, self._standing.nodes.get(SWITCH, NOBODY), self._clock)
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -102,10 +103,10 @@ class Laboratory:
         self._note(others=(*self._standing.others, process))
 
     def down(self) -> None:
-        """End everything and leave nothing behind."""
+        """End everything and leave nothing behind, also of nodes that were never written down."""
         for process in self._standing.others:
             process.kill(self._clock)
-        nodes = [*(host.node for host in self.hosts if host.name in self._standing.nodes), self.switch]
+        nodes = [*(host.node for host in self.hosts), self.switch]
         for node in nodes:
             node.kill()
         for node in nodes:
@@ -114,7 +115,7 @@ class Laboratory:
 
     def _host(self, number: int) -> Host:
         plan = host_plan(self.name, number, self.shelf, Path(self._standing.image))
-        process = self._standing.nodes.get(plan.name, ProcessId(0, ""))
+        process = self._standing.nodes.get(plan.name, NOBODY)
         return Host(plan, number, self.switch, Node(plan, process, self._clock), self._clock)
 
     def _raise(self) -> None:

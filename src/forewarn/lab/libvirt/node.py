@@ -24,6 +24,7 @@ from forewarn.lab.libvirt.processes import ProcessId, children, identify, spawn,
 NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 READY_S = 30.0
+REMOVED_S = 10.0
 # Enters the control groups, then waits until whoever raises the node has written down its number: should that one die
 # before, nothing is left.
 ENTER = """
@@ -105,8 +106,9 @@ class Node:
         self.outer.kill(self._clock)
 
     def remove(self) -> None:
-        """Leave nothing of it, once it is killed."""
-        cgroups.remove(self.plan.group)
+        """Leave nothing of it, once it is killed. One that was never written down ends by itself."""
+        group = self.plan.group
+        wait(lambda: cgroups.remove(group), self._clock, REMOVED_S, f"the processes of {group} to end")
         shutil.rmtree(self.plan.folder, ignore_errors=True)
 
 
