@@ -25,10 +25,9 @@ def look(page: Page, demonstration: Demonstration, pictures: Path) -> None:
     page.get_by_role("button", name="Sign in here").click()
     expect(page.locator("tr.host")).to_have_count(4, timeout=30_000)  # three of libvirt, and this machine
     expect(page.locator("#log")).to_contain_text("Proactive Failure Avoidance: moving")
-    page.screenshot(path=pictures / "laboratory.png", animations="disabled")
     page.goto(f"{demonstration.controller.address}/migrations")
     expect(page.locator(".moves .outcome.succeeded").first).to_be_visible()
-    page.screenshot(path=pictures / "laboratory-migrations.png", animations="disabled")
+    page.screenshot(path=pictures / "laboratory.png", animations="disabled")
 
 
 @pytest.mark.slow
