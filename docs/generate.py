@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -14,9 +15,14 @@ from forewarn import cli, config
 from forewarn.assemble.agent import AgentTree
 from forewarn.assemble.up import UpSettings
 from forewarn.clock import RealClock
+from forewarn.domain.inventory import Kind
 from forewarn.domain.metrics import METRICS
 from forewarn.domain.own_metrics import OWN_METRICS
+from forewarn.features import dimm_columns, outage_columns
+from forewarn.features.dimm_columns import DIMM_CATALOG
+from forewarn.features.outage_columns import OUTAGE_CATALOG
 from forewarn.lab.settings import LabTree
+from forewarn.predict.explain import window_in_words
 from forewarn.web.app import create_app
 from forewarn.web.settings import WebSettings
 
@@ -151,6 +157,29 @@ def _option(parameter: Any) -> tuple[str, ...]:
     return f"{names}{needed}", default or "—", variable, getattr(parameter, "help", None) or "—"
 
 
+def columns_page() -> str:
+    """The columns that models read beside those of live telemetry."""
+    metrics = {metric.key: metric for metric in DIMM_CATALOG.metrics}
+    of_dimms = [(f"`{key.removeprefix('dimm_')}_W`", metric.help) for key, metric in metrics.items()]
+    outages = {feature.name: feature for feature in OUTAGE_CATALOG.stored(Kind.CPU)}
+    help_of = {metric.key: metric.help for metric in OUTAGE_CATALOG.metrics}
+    of_outages = [
+        (f"`{name}`", help_of[feature.metric], feature.text.format(value="x", window=window_in_words(feature.window)))
+        for name, feature in outages.items()
+    ]
+    return _page(
+        (
+            "# Columns of recordings",
+            inspect.cleandoc(dimm_columns.__doc__ or ""),
+            f"Windows W: {', '.join(f'`{short}`' for short in dimm_columns.WINDOWS)}.",
+            _table(("column", "over the window"), of_dimms).rstrip(),
+            "## Outage logs",
+            inspect.cleandoc(outage_columns.__doc__ or ""),
+            _table(("column", "tells of", "said as"), of_outages).rstrip(),
+        )
+    )
+
+
 def _page(parts: Iterable[str]) -> str:
     return "\n\n".join((MADE, *(part for part in parts if part))) + "\n"
 
@@ -160,6 +189,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "metrics.md": metrics_page,
     "api.md": api_page,
     "commands.md": commands_page,
+    "columns.md": columns_page,
 }
 
 

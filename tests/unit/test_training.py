@@ -17,7 +17,7 @@ from forewarn.domain.inventory import Kind
 from forewarn.errors import ConfigurationError, ForewarnError, FrameError, ModelError
 from forewarn.features.catalog import CATALOG
 from forewarn.predict import backtest, registry, training
-from forewarn.predict.training import TrainingSettings
+from forewarn.predict.settings import TrainingSettings
 from forewarn.predict.trees import TreesPredictor, matrix
 
 START = datetime(2014, 1, 6, tzinfo=UTC)
@@ -208,7 +208,8 @@ def test_the_commands_train_and_evaluate(recording: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--kind", "power"), "models are learned for disk"),
+        (("--kind", "fan"), "models are learned for disk, memory"),
+        (("--kind", "power"), "is a model of kind disk, not power"),
         (("--since", "yesterday"), "expected a day such as"),
         (("--rows", "hourly"), "expected weekly or daily"),
     ],

@@ -1,7 +1,7 @@
 """Trains and judges models on recordings, from what the command line says."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
@@ -14,10 +14,11 @@ from forewarn.errors import ConfigurationError
 from forewarn.features.catalog import CATALOG
 from forewarn.features.labels import Cadence
 from forewarn.predict import backtest, registry, training
-from forewarn.predict.backtest import Evaluation
 from forewarn.predict.history import Progress
-from forewarn.predict.training import TrainingSettings
-from forewarn.predict.trees import TreesPredictor
+from forewarn.predict.scored import Evaluation
+from forewarn.predict.settings import Algorithm, suited
+from forewarn.predict.shapes import LEARNED_KINDS, shape_of
+from forewarn.predict.trees import Card, TreesPredictor
 from forewarn.state.snapshot import write_whole
 
 
@@ -31,6 +32,7 @@ class Order:
     until: str = ""
     learned_from: str = ""
     source: str = ""
+    algorithm: str = "boosting"
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,18 @@ class Question:
     model: str
     since: str = ""
     until: str = ""
-    rows: str = "weekly"
+    rows: str = ""
     predictions: Path | None = None
 
 
 def train(order: Order, progress: Progress) -> TreesPredictor:
     """Fit and write a model. What is wrong with the order is said before the minutes of work, not after."""
     kind, until = _kind(order.kind), _day("--until", order.until)
-    settings = TrainingSettings(learned_from=order.learned_from, source=order.source)
+    algorithm = next((known for known in get_args(Algorithm) if known == order.algorithm), None)
+    if algorithm is None:
+        raise ConfigurationError(f"--algorithm {order.algorithm}: expected {' or '.join(get_args(Algorithm))}")
+    suiting = suited(shape_of(order.recording, kind), algorithm)
+    settings = replace(suiting, learned_from=order.learned_from, source=order.source)
     registry.check_free(order.out)
     made = training.train(order.recording, kind, CATALOG, progress, until, settings)
     registry.save(made, order.out)
@@ -60,7 +66,7 @@ def evaluate(question: Question, progress: Progress) -> Evaluation:
     """Judge a model."""
     kind, since, until = _kind(question.kind), _day("--since", question.since), _day("--until", question.until)
     cadence = next((known for known in get_args(Cadence) if known == question.rows), None)
-    if cadence is None:
+    if cadence is None and question.rows:
         raise ConfigurationError(f"--rows {question.rows}: expected {' or '.join(get_args(Cadence))}")
     model = registry.load(question.model, CATALOG)
     if model.kind != kind:
@@ -84,28 +90,38 @@ def as_json(model: TreesPredictor) -> str:
         "columns": len(card.columns),
         "periods": card.periods,
         "failures": card.failures,
-        "rows_since": card.rows_since.isoformat(),
-        "rows_until": card.rows_until.isoformat(),
-        "outcomes_until": card.outcomes_until.isoformat(),
+        "algorithm": card.algorithm,
+        "caution": card.caution,
+        **_dated(card),
     }
     return json.dumps(told)
+
+
+def _dated(card: Card) -> dict[str, str | None]:
+    """The times of the rows; none where the recording knows none."""
+    timed = card.outcomes_until > card.rows_since
+    times = {name: getattr(card, name) for name in ("rows_since", "rows_until", "outcomes_until")}
+    return {name: time.isoformat() if timed else None for name, time in times.items()}
 
 
 def training_sentence(model: TreesPredictor, out: str) -> str:
     """What was made, in a sentence."""
     card = model.card
+    timed = card.outcomes_until > card.rows_since
+    rows = f", rows {card.rows_since:%Y-%m-%d} to {card.rows_until:%Y-%m-%d}" if timed else ""
+    caution = f" Mind: {card.caution}." if card.caution else ""
     return (
         f"{model.name} in {out}: learned from {card.learned_from}, {card.failures:,} failures among {card.periods:,}"
-        f" person-periods of {len(card.columns)} columns,"
-        f" rows {card.rows_since:%Y-%m-%d} to {card.rows_until:%Y-%m-%d}."
+        f" person-periods of {len(card.columns)} columns{rows}.{caution}"
     )
 
 
 def evaluation_text(found: Evaluation) -> str:
     """A line per measure."""
-    lines = [
-        f"{found.model} (learned from {found.learned_from}), rows {found.since:%Y-%m-%d} to {found.until:%Y-%m-%d}"
-    ]
+    rows = f", rows {found.since:%Y-%m-%d} to {found.until:%Y-%m-%d}" if found.since and found.until else ""
+    lines = [f"{found.model} (learned from {found.learned_from}){rows}; failing within {found.horizon}"]
+    if found.caution:
+        lines.append(f"Mind: {found.caution}.")
     if found.overlaps_training:
         lines.append("These rows or their outcomes were learned from: such figures flatter.")
     lines += (f"  {name:24} {_figure(value)}" for name, value in found.measures.numbers().items())
@@ -119,8 +135,8 @@ def _figure(value: float | int | None) -> str:
 
 
 def _kind(text: str) -> Kind:
-    if text not in training.LEARNED:
-        raise ConfigurationError(f"--kind {text}: models are learned for {', '.join(training.LEARNED)}")
+    if text not in LEARNED_KINDS:
+        raise ConfigurationError(f"--kind {text}: models are learned for {', '.join(LEARNED_KINDS)}")
     return Kind(text)
 
 

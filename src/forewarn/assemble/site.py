@@ -3,7 +3,7 @@
 What it gets from outside is the driver, the clock and the folder in which everything is kept.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -40,6 +40,7 @@ from forewarn.predict import registry
 from forewarn.predict.base import Forecaster, Predictor
 from forewarn.predict.joint import JointPredictor
 from forewarn.predict.rules import RulePredictor, acting
+from forewarn.predict.shapes import SERVED
 from forewarn.predict.trees import TreesPredictor
 from forewarn.state.audit import Audit, AuditSettings
 from forewarn.state.breaker import BreakerState
@@ -141,6 +142,11 @@ def _model(kind: Kind, url: str) -> TreesPredictor | None:
     model = registry.load(url, CATALOG)
     if model.kind != kind:
         raise ModelError(f"predict.models.{kind}: {url} is a model of kind {model.kind}")
+    if model.card.shape not in SERVED:
+        raise ModelError(
+            f"predict.models.{kind}: {url} learned from another shape of data ({model.card.shape}) than live telemetry"
+            f' has: it can be judged, not asked. Write "{RulePredictor.name}" for the rules'
+        )
     return model
 
 
@@ -175,6 +181,7 @@ class Site:
             journal=Journal(self.database, settings.state.journal, leadership),
             ladder=Ladder(self.database),
             failures=FailureEvents(self.database),
+            changes=ChangeEvents(self.database, settings.state.changes),
             orders=Orders(requests, grants, windows, breaker, settings.authority),
             ledger=Ledger(self.database, settings.ledger),
             log=LogLines(self.database, folder / "log.jsonl", settings.state.log),
@@ -183,7 +190,7 @@ class Site:
             decision=folder / DECISION_FILE,
         )
         self.alerter = build_alerter(self.database) if build_alerter else None
-        self.changes = ChangeEvents(self.database, settings.state.changes)
+        self.meters: list[Callable[[], Mapping[str, float]]] = [self.alerter.metrics] if self.alerter else []
         self.mapper = Mapper()
         self._placing: Placing | None = None
         self._log(self.store.notices, Severity.WARNING)
@@ -245,12 +252,12 @@ class Site:
         if failures := [event for event in events if isinstance(event, FailureEvent)]:
             self.memory.failures.record(failures)
         if changes := [event for event in events if isinstance(event, ChangeEvent)]:
-            self.changes.record(changes)
+            self.memory.changes.record(changes)
 
     def metrics(self) -> Mapping[str, float]:
         """What the parts of the controller count about themselves, for /metrics."""
-        alerts = self.alerter.metrics() if self.alerter else {}
-        return {**alerts, **(self._placing.metrics() if self._placing else {})}
+        meters = (*self.meters, *([self._placing.metrics] if self._placing else []))
+        return {name: value for meter in meters for name, value in meter().items()}
 
     def serve(self) -> Server:
         """Start the pages and the API. Raises ConfigurationError where they cannot be served as configured."""

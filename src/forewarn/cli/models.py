@@ -8,8 +8,20 @@ import typer
 
 from forewarn.cli.common import Json, progress
 
-Recorded = Annotated[Path, typer.Option("--from", help="A recording: drive intervals or Backblaze's daily snapshots.")]
-KindOption = Annotated[str, typer.Option("--kind", help="Kind of component: disk.")]
+Recorded = Annotated[
+    Path,
+    typer.Option(
+        "--from",
+        help="A recording, told apart by its columns: drive intervals, Backblaze's daily snapshots, corrected-error"
+        " features of DIMMs, or an outage log as Los Alamos published it.",
+    ),
+]
+KindOption = Annotated[
+    str,
+    typer.Option(
+        "--kind", help="Kind of component: disk (drives), memory (DIMMs, outages), cpu, network, power (outages)."
+    ),
+]
 
 
 def train(
@@ -19,12 +31,15 @@ def train(
     until: Annotated[str, typer.Option(help="Learn from rows before this day (UTC) only; YYYY-MM-DD.")] = "",
     learned_from: Annotated[str, typer.Option(help="What the model says that it learned from.")] = "",
     source: Annotated[str, typer.Option(help="Whom the model cites for the recording.")] = "",
+    algorithm: Annotated[
+        str, typer.Option(help="boosting, or forest: trees grown apart from each other.")
+    ] = "boosting",
     as_json: Json = False,
 ) -> None:
     """Fit a failure model on recorded history and write it."""
     from forewarn.assemble import models
 
-    order = models.Order(kind, recording, out, until, learned_from, source)
+    order = models.Order(kind, recording, out, until, learned_from, source, algorithm)
     with progress() as say:
         made = models.train(order, say)
     typer.echo(models.as_json(made) if as_json else models.training_sentence(made, out))
@@ -38,7 +53,9 @@ def evaluate(
         str, typer.Option(help="First day of the rows (UTC), YYYY-MM-DD; earlier ones feed features.")
     ] = "",
     until: Annotated[str, typer.Option(help="Day before which the rows end (UTC), YYYY-MM-DD.")] = "",
-    rows: Annotated[str, typer.Option(help="weekly (Mondays 00:00 UTC) or daily.")] = "weekly",
+    rows: Annotated[
+        str, typer.Option(help="weekly (Mondays 00:00 UTC) or daily; weekly for drives, daily for outages.")
+    ] = "",
     predictions: Annotated[Path | None, typer.Option(help="Write every forecast to this Parquet file.")] = None,
     as_json: Json = False,
 ) -> None:

@@ -16,13 +16,17 @@ from pathlib import Path
 from forewarn.clock import Clock, RealClock
 from forewarn.collect import exposition
 from forewarn.collect.base import Collected, Collector, Event, Round
-from forewarn.collect.changes import ChangesCollector
+from forewarn.collect.bmc.collector import BmcCollector
+from forewarn.collect.bmc.settings import BmcSettings
+from forewarn.collect.changes import ChangesCollector, ChangesSettings
 from forewarn.collect.continuity import Continuity, ContinuitySettings, Given
 from forewarn.collect.cpu import CpuCollector
 from forewarn.collect.disk import DiskCollector, DiskSettings
+from forewarn.collect.kernel_log import KernelLogCollector, KernelLogSettings
 from forewarn.collect.memory import MemoryCollector
 from forewarn.collect.network import NetworkCollector, NetworkSettings
 from forewarn.collect.power import PowerCollector
+from forewarn.collect.rasdaemon import RasdaemonCollector, RasdaemonSettings
 from forewarn.collect.redundancy.collector import RedundancyCollector, RedundancySettings
 from forewarn.collect.smart import RecordedSmartCollector, SmartCollector, SmartSettings
 from forewarn.collect.tree import Tree, label_text
@@ -39,7 +43,19 @@ Sink = Callable[[Round], None]
 class AgentSettings:
     """What the agent of one host collects, and how often."""
 
-    collectors: tuple[str, ...] = ("cpu", "memory", "disk", "smart", "redundancy", "network", "power", "changes")
+    collectors: tuple[str, ...] = (
+        "cpu",
+        "memory",
+        "rasdaemon",
+        "disk",
+        "smart",
+        "redundancy",
+        "network",
+        "power",
+        "bmc",
+        "kernel_log",
+        "changes",
+    )
     """Collectors that run, by name; one that finds nothing on this host says so and costs nothing. On a host of libvirt
     add "vms"."""
 
@@ -57,8 +73,8 @@ class AgentSettings:
     """Where `/proc`, `/sys` and `/run` are found; another place than `/` reads the host's from inside a container."""
 
     folder: Path | None = None
-    """Where the agent remembers the last boot and kernel. Without it changes are not noticed, unless the agent pushes:
-    then it remembers them beside what it has not yet sent."""
+    """Where the agent remembers what it saw last: boot, versions, how far logs were read. Without it changes are not
+    noticed, unless the agent pushes: then it remembers them beside what it has not yet sent."""
 
     continuity: ContinuitySettings = field(default_factory=ContinuitySettings)
     """What is odd from one round to the next."""
@@ -75,6 +91,18 @@ class AgentSettings:
     network: NetworkSettings = field(default_factory=NetworkSettings)
     """Which interfaces are watched."""
 
+    rasdaemon: RasdaemonSettings = field(default_factory=RasdaemonSettings)
+    """Where rasdaemon's records are."""
+
+    bmc: BmcSettings = field(default_factory=BmcSettings)
+    """The BMC of this host."""
+
+    kernel_log: KernelLogSettings = field(default_factory=KernelLogSettings)
+    """How the kernel's log is read."""
+
+    changes: ChangesSettings = field(default_factory=ChangesSettings)
+    """Which changes are told."""
+
     vms: VmsSettings = field(default_factory=VmsSettings)
     """How this host's libvirt is asked about its VMs."""
 
@@ -88,12 +116,17 @@ def _smart(settings: AgentSettings, clock: Clock) -> Collector:
 TABLE: Mapping[str, Callable[[AgentSettings, Clock], Collector]] = {
     "cpu": lambda settings, _: CpuCollector(settings.root),
     "memory": lambda settings, _: MemoryCollector(settings.root),
+    "rasdaemon": lambda settings, clock: RasdaemonCollector(settings.root, settings.rasdaemon, settings.folder, clock),
     "disk": lambda settings, _: DiskCollector(settings.root, settings.disk),
     "smart": _smart,
     "redundancy": lambda settings, clock: RedundancyCollector(clock, settings.root, settings.redundancy),
     "network": lambda settings, clock: NetworkCollector(settings.root, settings.network, clock),
     "power": lambda settings, _: PowerCollector(settings.root),
-    "changes": lambda settings, _: ChangesCollector(settings.root, settings.folder),
+    "bmc": lambda settings, clock: BmcCollector(settings.bmc, settings.folder, clock),
+    "kernel_log": lambda settings, clock: KernelLogCollector(
+        settings.root, settings.kernel_log, settings.folder, clock
+    ),
+    "changes": lambda settings, clock: ChangesCollector(settings.root, settings.folder, clock, settings.changes),
     "vms": lambda settings, _: VmsCollector(settings.vms),
 }
 

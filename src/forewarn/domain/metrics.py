@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from forewarn.domain.inventory import Kind
+from forewarn.domain.power_metrics import POWER_METRICS
 from forewarn.domain.telemetry import Combine, Metric
 
 
@@ -121,21 +122,6 @@ def _vm(key: str, name: str, help_text: str, unit: str, *, counter: bool = True)
     )
 
 
-def _psu(key: str, name: str, sensor: str, help_text: str, unit: str, combine: Combine = Combine.AVG) -> Metric:
-    where = (("name", f"(?i)(PSU|PS) ?[0-9].*({sensor}).*"),)
-    return Metric(
-        key,
-        Kind.POWER,
-        name,
-        help_text,
-        unit,
-        where=where,
-        device_label="name",
-        device_pattern="(?i)((?:PSU|PS) ?[0-9]+)",
-        combine=combine,
-    )
-
-
 CPU_METRICS = (
     Metric(
         "cpu_temperature",
@@ -219,6 +205,21 @@ MEMORY_METRICS = (
         "dimm_uncorrected",
         "node_edac_channel_uncorrectable_errors_total",
         "uncorrected memory errors of the DIMM",
+    ),
+    Metric(
+        "dimm_fault_mode",
+        Kind.MEMORY,
+        "forewarn_dimm_fault_mode",
+        "widest fault that explains the DIMM's corrected errors: 1 cell, 2 column, 3 row, 4 bank, 5 device",
+        device_label="dimm_label",
+    ),
+    Metric(
+        "dimm_error_addresses",
+        Kind.MEMORY,
+        "forewarn_dimm_error_addresses",
+        "different addresses of the DIMM's corrected errors",
+        "addresses",
+        device_label="dimm_label",
     ),
     Metric("memory_total", Kind.HOST, "node_memory_MemTotal_bytes", "memory of the host", "bytes"),
     Metric(
@@ -324,46 +325,6 @@ NETWORK_METRICS = (
     ),
     _nic("nic_up", "node_network_up", "1 while the link is up", counter=False),
     _nic("nic_speed", "node_network_speed_bytes", "negotiated speed", "bytes per second", counter=False),
-)
-
-POWER_METRICS = (
-    _psu("psu_output_volts", "ipmi_voltage_volts", "Vout|V_OUT|Output|12V", "output voltage of the supply", "volts"),
-    _psu("psu_input_volts", "ipmi_voltage_volts", "Vin|V_IN|Input|AC", "input voltage of the supply", "volts"),
-    _psu("psu_amperes", "ipmi_current_amperes", ".*", "output current of the supply", "amperes"),
-    _psu("psu_temperature", "ipmi_temperature_celsius", ".*", "temperature of the supply", "celsius", Combine.MAX),
-    _psu("psu_fan_speed", "ipmi_fan_speed_rpm", ".*", "fan speed of the supply", "rpm", Combine.MIN),
-    _psu(
-        "psu_state",
-        "ipmi_sensor_state",
-        ".*",
-        "state of the supply's sensors: 0 good, 1 warning, 2 critical",
-        "",
-        Combine.MAX,
-    ),
-    Metric(
-        "board_volts_alarm",
-        Kind.POWER,
-        "node_hwmon_in_alarm",
-        "voltage alarms of the board",
-        combine=Combine.SUM,
-    ),
-    Metric(
-        "board_volts",
-        Kind.POWER,
-        "node_hwmon_in_volts",
-        "12 V rail of the board",
-        "volts",
-        where=(("label", r"(?i)(?!(-|n)\s*12)(.*[^0-9.])?\+?12(\.0+)? ?v.*"),),
-    ),
-    Metric(
-        "package_joules",
-        Kind.POWER,
-        "node_rapl_package_joules_total",
-        "energy used by the CPU packages",
-        "joules",
-        counter=True,
-        combine=Combine.SUM,
-    ),
 )
 
 VM_METRICS = (

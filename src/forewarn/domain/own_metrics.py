@@ -28,6 +28,10 @@ def _agent(name: str, help_text: str, *labels: str) -> OwnMetric:
     return OwnMetric(name, help_text, labels, (AGENT,))
 
 
+def _both(name: str, help_text: str, *labels: str) -> OwnMetric:
+    return OwnMetric(name, help_text, labels, (AGENT, SERVER))
+
+
 def _server(name: str, help_text: str, *labels: str) -> OwnMetric:
     return OwnMetric(name, help_text, labels)
 
@@ -72,6 +76,56 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "attribute_id",
         "attribute_name",
     ),
+    _agent(
+        "forewarn_dimm_info",
+        "What a DIMM is, as the memory controller's driver knows it",
+        "dimm_label",
+        "controller",
+        "module",
+        "location",
+        "mem_type",
+        "edac_mode",
+        "dev_type",
+        "size_mb",
+    ),
+    _agent(
+        "forewarn_dimm_fault_mode",
+        "Widest fault that explains a DIMM's corrected errors: 0 unknown, 1 cell, 2 column, 3 row, 4 bank, 5 device",
+        "dimm_label",
+    ),
+    _agent("forewarn_dimm_error_addresses", "Different addresses of a DIMM's corrected errors", "dimm_label"),
+    _agent(
+        "forewarn_memory_firmware_first",
+        "1 where the firmware takes corrected memory errors first, so that zero of them is unknown; by what it shows",
+        "by",
+    ),
+    _agent(
+        "forewarn_memory_failure_pages_total",
+        "Pages that the kernel handled as failed, by NUMA node and by what came of it",
+        "node",
+        "result",
+    ),
+    _agent("forewarn_rasdaemon_records_total", "Records that rasdaemon has written, by table", "table"),
+    _agent(
+        "forewarn_kernel_log_lines_total", "Lines of the kernel about failing hardware, by what they tell", "template"
+    ),
+    _agent("forewarn_psu_present", "1 where a power supply is in its place", "name"),
+    _agent("forewarn_psu_input_lost", "1 while a power supply has no mains; the supply itself may be sound", "name"),
+    _agent("forewarn_psu_failed", "1 where a power supply reports that it failed", "name"),
+    _agent("forewarn_psu_failure_predicted", "1 where a power supply predicts its failure", "name"),
+    _agent("forewarn_psu_info", "Which power supply it is", "name", "serial", "model", "firmware"),
+    _agent("forewarn_power_redundant", "1 while a group of power supplies is redundant", "name"),
+    _agent(
+        "forewarn_bmc_readings_set_aside",
+        "Readings of the last answer of a BMC that are none (placeholders, supplies without input), by why",
+        "bmc",
+        "why",
+    ),
+    _both("forewarn_telemetry_bmc_up", "1 while a BMC answers", "bmc"),
+    _both("forewarn_telemetry_bmc_silent_seconds", "Time since a BMC answered last", "bmc"),
+    _both("forewarn_telemetry_bmc_stuck", "1 where no reading of a BMC has moved for long", "bmc"),
+    _both("forewarn_telemetry_bmc_resets_total", "Times that a BMC started anew", "bmc"),
+    _both("forewarn_telemetry_bmc_problem", "What is the matter with a BMC, or its answer", "bmc", "why"),
     _agent(
         "forewarn_smartctl_attribute_operations",
         "The operations beside the errors in a SMART raw value of Seagate's",

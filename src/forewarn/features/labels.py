@@ -2,10 +2,12 @@
 
 A label is known only from outcomes: whether and when a part failed, and until when it was watched. A part that was
 taken away alive is censored from then on; it is no failure. Nothing here can split at random: rows to fit on, then an
-embargo in which nothing is used, then rows to calibrate on, so that no outcome is shared.
+embargo in which nothing is used, then rows to calibrate on, so that no outcome is shared. Data that knows no time at
+all is split by part (`fold_of_part`).
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -106,6 +108,7 @@ def _lives(rows: pa.Table, lifetimes: pa.Table) -> NDArray[np.int64]:
 class Split:
     """Rows before `fit_until` are fitted on, rows within [`calibrate_since`, `until`) are calibrated on."""
 
+    since: datetime
     fit_until: datetime
     calibrate_since: datetime
     until: datetime
@@ -130,7 +133,19 @@ def chronological(since: datetime, until: datetime, calibrate: timedelta, embarg
             f"{(until - since).days} days of history leave nothing to fit on:"
             f" {calibrate.days} are for calibration and {embargo.days} for the embargo"
         )
-    return Split(fit_until, until - calibrate, until, embargo)
+    return Split(since, fit_until, until - calibrate, until, embargo)
+
+
+def fold_of_part(parts: Sequence[str | None], folds: int, seed: int) -> NDArray[np.int64]:
+    """For each row the fold of its part, from the part's name alone: for data without time, and for that only.
+
+    All rows of a part fall into one fold, whatever else is in the table.
+
+    >>> fold_of_part(["A", "B", "A"], 5, 0).tolist()
+    [2, 2, 2]
+    """
+    digests = (hashlib.sha256(f"{seed} {part}".encode()).digest() for part in parts)
+    return np.array([int.from_bytes(digest[:8]) % folds for digest in digests], dtype=np.int64)
 
 
 def _times(table: pa.Table, name: str) -> NDArray[np.int64]:

@@ -4,8 +4,7 @@ History before the asked window feeds features, never labels. What the measures 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +12,19 @@ import numpy as np
 import pyarrow as pa
 
 from forewarn.domain.feature import Catalog
-from forewarn.domain.risk import HORIZON_NAMES, HORIZONS
-from forewarn.errors import FrameError
+from forewarn.errors import ConfigurationError, FrameError
 from forewarn.features import labels
+from forewarn.features.dimm_columns import COLUMNS as DIMM_COLUMNS
 from forewarn.features.labels import Cadence
-from forewarn.predict.evaluate import Judged, Measures, measure
+from forewarn.predict import dimms, outages
 from forewarn.predict.history import History, HistorySettings, Progress
-from forewarn.predict.training import numbered
+from forewarn.predict.scored import JUDGED_HORIZON, Evaluation, horizon_of, lines, measured
+from forewarn.predict.shapes import Shape, shape_of
 from forewarn.predict.trees import TreesPredictor
+from forewarn.store.dimms import read_dimms
+from forewarn.store.outages import OutageLog, micros
 
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A model's measures on a recording, and what stands beside them in the report."""
-
-    model: str
-    learned_from: str
-    source: str
-    since: datetime
-    until: datetime
-    rows: int  # forecast, labelled or not
-    unknown: int  # of these, those for which the model said unknown
-    overlaps_training: bool
-    measures: Measures
-    forecasts: pa.Table  # device, time, p_1h to p_30d, unknown: one line per row, labelled or not
-
-    def numbers(self) -> dict[str, float | int | str | bool | None]:
-        """As one JSON object; the measures under their published names."""
-        beside = {name: value for name, value in vars(self).items() if name not in ("measures", "forecasts")}
-        stated = {name: v.isoformat() if isinstance(v, datetime) else v for name, v in beside.items()}
-        return {**self.measures.numbers(), **stated}
+_Window = tuple[datetime | None, datetime | None]
 
 
 def evaluate(
@@ -52,65 +34,124 @@ def evaluate(
     progress: Progress,
     since: datetime | None = None,
     until: datetime | None = None,
-    cadence: Cadence = "weekly",
+    cadence: Cadence | None = None,
     machinery: HistorySettings | None = None,
 ) -> Evaluation:
     """Judge a model on rows within [since, until); history before `since` feeds features, never labels.
 
-    Rows whose 30 days pass the end of the recording are forecast and not judged, whether they failed or not. An unknown
-    row counts as forecast at 0: it never alarms.
+    Rows whose horizon passes the end of the recording are forecast and not judged, whether they failed or not. An
+    unknown row counts as forecast at 0: it never alarms. The cadence is weekly for drives, daily for outages.
     """
+    shape = shape_of(path, model.kind)
+    if shape != model.card.shape:
+        raise ConfigurationError(f"{model.name} learned from another shape ({model.card.shape}) than {path} ({shape})")
+    if shape is Shape.DIMMS:
+        if since or until:
+            raise ConfigurationError(f"--since and --until have no meaning for {path}: its rows have no time")
+        return _evaluation(model, shape, (None, None), _of_dimms(path, model))
+    if shape is Shape.OUTAGES:
+        window, scored = _of_outages(path, model, (since, until), cadence or "daily", progress)
+        return _evaluation(model, shape, window, scored)
     with History(path, model.kind, catalog, progress, machinery) as history:
         recording = history.recording
         since, until = since or recording.start, until or recording.end
-        found = list(_forecasts(history, model, tuple(labels.asked_times(since, until, cadence)), progress))
+        times = tuple(labels.asked_times(since, until, cadence or "weekly"))
+        found = list(_of_drives(history, model, times, progress))
     if not found:
         raise FrameError(f"no part lives in {path} from {since:%Y-%m-%d} to {until:%Y-%m-%d}: nothing to judge")
-    asked = pa.concat_tables(found)
+    return _evaluation(model, shape, (since, until), pa.concat_tables(found))
+
+
+def _evaluation(model: TreesPredictor, shape: Shape, window: _Window, scored: pa.Table) -> Evaluation:
+    since, until = window
+    horizon = JUDGED_HORIZON[shape]
     return Evaluation(
         model=model.name,
+        kind=model.kind,
         learned_from=model.learned_from,
         source=model.card.source,
+        caution=model.card.caution,
+        horizon=horizon,
         since=since,
         until=until,
-        rows=asked.num_rows,
-        unknown=int(asked.column("unknown").to_numpy().sum()),
-        overlaps_training=since < model.card.outcomes_until,
-        measures=measure(_judged(asked)),
-        forecasts=asked.drop_columns(["failed_after_s", "judged"]),
+        rows=scored.num_rows,
+        unknown=int(scored.column("unknown").to_numpy().sum()),
+        overlaps_training=None if since is None else since < model.card.outcomes_until,
+        measures=measured(scored, horizon),
+        scored=scored,
     )
 
 
-def _forecasts(
+def _of_drives(
     history: History, model: TreesPredictor, times: tuple[datetime, ...], progress: Progress
 ) -> Iterator[pa.Table]:
     """Forecasts of some times together, with what is needed to judge them."""
-    end = history.recording.end
+    end, horizon = history.recording.end, horizon_of(JUDGED_HORIZON[Shape.DRIVES])
     for frame in history.frames(times, history.catalog.narrowed(model.kind, model.card.columns), progress):
-        curves = model.curves(frame)
         outcomes = history.outcomes(frame, end)
-        prefix = f"{model.kind}:"
-        names: list[str] = frame.column("component").to_pylist()  # type: ignore[assignment]  # a frame's key
-        columns: dict[str, pa.Array[Any]] = {
-            "device": pa.array([name.removeprefix(prefix) for name in names], pa.string()),
-            "time": frame.column("time").combine_chunks(),
-        }
-        for number, name in enumerate(HORIZON_NAMES):
-            columns[f"p_{name}"] = pa.array(curves.probabilities[:, number], mask=curves.unknown)
-        columns["unknown"] = pa.array(curves.unknown)
-        columns["failed_after_s"] = pa.array(outcomes.failed_after_s)
         seconds = frame.column("time").cast(pa.int64()).to_numpy() / 1e6
-        columns["judged"] = pa.array(seconds <= (end - HORIZONS[-1]).timestamp())
-        yield pa.table(columns)
+        outcome: dict[str, Any] = {
+            "failed_after_s": outcomes.failed_after_s,
+            "failed": outcomes.within(horizon),
+            "judged": seconds <= (end - horizon).timestamp(),
+            "reference": np.full(len(seconds), np.nan),
+        }
+        time, family = (frame.column(name).combine_chunks() for name in ("time", "model"))
+        yield lines(_devices(frame, model), model.curves(frame), outcome, time, family)
 
 
-def _judged(asked: pa.Table) -> Judged:
-    """The rows whose outcome is known, as arrays."""
-    known = asked.filter(asked.column("judged"))
-    month = known.column("time").to_numpy().astype("datetime64[M]").astype(np.int64)
-    return Judged(
-        probability=np.nan_to_num(known.column(f"p_{HORIZON_NAMES[-1]}").to_numpy().astype(np.float64)),
-        failed=known.column("failed_after_s").to_numpy() <= HORIZONS[-1].total_seconds(),
-        part=numbered(known.column("device").chunks),
-        month=month,
-    )
+def _devices(rows: pa.Table, model: TreesPredictor) -> "pa.Array[Any]":
+    names = rows.column("component").to_pylist()
+    return pa.array([str(name).removeprefix(f"{model.kind}:") for name in names], pa.string())
+
+
+def _of_outages(
+    path: Path, model: TreesPredictor, window: _Window, cadence: Cadence, progress: Progress
+) -> tuple[_Window, pa.Table]:
+    """Forecasts of every slot in production, system by system; rows go on to the end of the log's last month."""
+    read = outages.read(path, progress)
+    log = read.continues(model.history) if model.history else read
+    since = window[0] or _first_row(read, model)
+    until = window[1] or (log.end - timedelta(days=1) + timedelta(days=31)).replace(day=1)
+    lives, horizon = outages.lifetimes(log, model.kind), horizon_of(JUDGED_HORIZON[Shape.OUTAGES])
+    times = [int(time.timestamp() * 1e6) for time in labels.asked_times(since, until, cadence)]
+    found = []
+    for whole in outages.rows(log, model.kind, until):
+        block = whole.where(np.isin(micros(whole.rows["time"]), times))
+        if not len(block.values):
+            continue
+        outcomes = labels.outcomes(block.rows, lives, log.end)
+        system = outages.system_of(str(block.rows.column("component")[0]))
+        rate = model.card.rates.get(system, model.card.rates.get("", np.nan))
+        seconds = block.rows.column("time").cast(pa.int64()).to_numpy() / 1e6
+        outcome: dict[str, Any] = {
+            "failed_after_s": outcomes.failed_after_s,
+            "failed": outcomes.within(horizon),
+            "judged": seconds <= (log.end - horizon).timestamp(),
+            "reference": np.full(len(seconds), rate),
+        }
+        time, family = block.rows.column("time").combine_chunks(), pa.array([system] * len(seconds))
+        found.append(lines(_devices(block.rows, model), model.curves_of(block.values), outcome, time, family))
+        progress(f"forecast {len(seconds):,} node-days of system {system}")
+    if not found:
+        raise FrameError(f"no slot is in production in {path} from {since:%Y-%m-%d} to {until:%Y-%m-%d}")
+    return (since, until), pa.concat_tables(found)
+
+
+def _first_row(log: OutageLog, model: TreesPredictor) -> datetime:
+    """The first day of the log's first month, but for what the model knows of that month from the log before it."""
+    known = model.history.end if model.history else log.start
+    return max(log.start, min(known, log.first.replace(hour=0, minute=0)))
+
+
+def _of_dimms(path: Path, model: TreesPredictor) -> pa.Table:
+    table = read_dimms(path, DIMM_COLUMNS)
+    week = horizon_of(JUDGED_HORIZON[Shape.DIMMS]).total_seconds()
+    outcome: dict[str, Any] = {
+        "failed_after_s": np.where(table.failed, week, np.inf),
+        "failed": table.failed,
+        "judged": np.ones(len(table.failed), dtype=np.bool_),
+        "reference": np.full(len(table.failed), np.nan),
+    }
+    curves = model.curves_of(dimms.matrix_of(table, model.card.columns))
+    return lines(table.serial, curves, outcome, family=table.family)

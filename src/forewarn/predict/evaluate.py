@@ -1,7 +1,8 @@
 """How good forecasts were, once outcomes are known: discrimination, calibration, and what alarms would have cost.
 
-Pure: arrays in, numbers out. Rows are those of one cadence, one per part and time; a label is "fails within 30 days".
-Whoever asks has dropped rows whose outcome is not known. The measures are defined where they are computed.
+Pure: arrays in, numbers out. Rows are those of one cadence, one per part and time, or one per part where nothing is
+known of time; a label is "fails within the horizon", which the shape of the recording sets. Whoever asks has dropped
+rows whose outcome is not known. The measures are defined where they are computed.
 """
 
 from dataclasses import dataclass
@@ -15,16 +16,22 @@ Flags = NDArray[np.bool_]
 
 ECE_BINS = 20
 FALSE_ALARM_RATE = 0.005
+MOVED_SHARE = 0.1  # y of VIRR: what of a VM's interruption by failure its migration costs
+_LEAST = 1e-12  # a forecast of 0 or 1 that turns out wrong costs this much surprise, not an infinite one
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Forecasts beside what became of them. `part` numbers the part of each row, `month` its calendar month."""
+    """Forecasts beside what became of them. `part` numbers the part of each row, `month` its calendar month.
+
+    `reference` is what a forecast that never learns would have said.
+    """
 
     probability: Floats
     failed: Flags
     part: Numbers
     month: Numbers
+    reference: Floats
 
 
 @dataclass(frozen=True)
@@ -44,10 +51,13 @@ class Measures:
     drive_month_f05: float
     drive_month_precision: float
     drive_month_recall: float
+    log_loss_skill: float
+    virr: float
 
     def numbers(self) -> dict[str, float | int | None]:
         """As JSON knows them: under the names that are published, None where there was nothing to measure."""
-        named = {f"{name}_{FALSE_ALARM_RATE}" if name == "recall_at_far" else name: v for name, v in vars(self).items()}
+        published = {"recall_at_far": f"recall_at_far_{FALSE_ALARM_RATE}", "virr": f"virr_{MOVED_SHARE}"}
+        named = {published.get(name, name): value for name, value in vars(self).items()}
         return {name: None if value != value else value for name, value in named.items()}  # NaN alone differs
 
 
@@ -70,6 +80,8 @@ def measure(judged: Judged) -> Measures:
         drive_month_f05=f05,
         drive_month_precision=precision,
         drive_month_recall=recall,
+        log_loss_skill=log_loss_skill(judged),
+        virr=virr(judged),
     )
 
 
@@ -79,7 +91,7 @@ def average_precision(probability: Floats, failed: Flags) -> float:
     >>> average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True])).__round__(3)
     0.833
     """
-    precision, recall = _precision_recall(probability, failed)
+    precision, recall = precision_recall(probability, failed)
     return float((np.diff(recall, prepend=0.0) * precision).sum()) if failed.any() else np.nan
 
 
@@ -92,6 +104,33 @@ def roc_auc(probability: Floats, failed: Flags) -> float:
     rank = np.cumsum(size) - (size - 1) / 2.0
     wins = float(rank[tie][failed].sum()) - failures * (failures + 1) / 2.0
     return wins / (failures * (len(failed) - failures))
+
+
+def log_loss(probability: Floats, failed: Flags) -> float:
+    """The mean surprise at what came, in nats per row."""
+    said = np.clip(np.where(failed, probability, 1.0 - probability), _LEAST, 1.0)
+    return float(-np.log(said).mean()) if len(said) else np.nan
+
+
+def log_loss_skill(judged: Judged) -> float:
+    """How much of the reference's surprise is gone; 0 is no skill, 1 perfect, below 0 worse than the reference."""
+    if not judged.failed.any():
+        return np.nan
+    before = log_loss(judged.reference, judged.failed)
+    return 1.0 - log_loss(judged.probability, judged.failed) / before
+
+
+def virr(judged: Judged, moved_share: float = MOVED_SHARE) -> float:
+    """The share of VM interruptions that is avoided by moving off parts above the best threshold: recall x (1 - y / P).
+
+    Each part counts once, at its highest forecast. Only thresholds with a precision P above y avoid any.
+    """
+    highest, failed = highest_per(judged.part, judged)
+    if not failed.any():
+        return np.nan
+    precision, recall = precision_recall(highest, failed)
+    worth = recall * (1.0 - moved_share / np.maximum(precision, 1e-300))
+    return float(max(0.0, worth[precision > moved_share].max(initial=0.0)))
 
 
 def brier_skill(probability: Floats, failed: Flags) -> float:
@@ -133,7 +172,7 @@ def best_f05(probability: Floats, failed: Flags) -> tuple[float, float, float]:
     """F0.5, precision and recall at the threshold where F0.5 is highest: precision counts double."""
     if not failed.any():
         return np.nan, np.nan, np.nan
-    precision, recall = _precision_recall(probability, failed)
+    precision, recall = precision_recall(probability, failed)
     scores = 1.25 * precision * recall / np.maximum(0.25 * precision + recall, 1e-300)
     best = int(np.argmax(scores))
     return float(scores[best]), float(precision[best]), float(recall[best])
@@ -143,14 +182,19 @@ def _highest_per_month(judged: Judged) -> tuple[Floats, Flags]:
     """Per part and calendar month the highest forecast, and whether one of its rows failed."""
     _, part = np.unique(judged.part, return_inverse=True)
     _, month = np.unique(judged.month, return_inverse=True)
-    both, place = np.unique(part.astype(np.int64) * (len(month) + 1) + month, return_inverse=True)
-    highest, failed = np.zeros(len(both)), np.zeros(len(both), dtype=np.bool_)
+    return highest_per(part.astype(np.int64) * (len(month) + 1) + month, judged)
+
+
+def highest_per(group: Numbers, judged: Judged) -> tuple[Floats, Flags]:
+    """Per group of rows the highest forecast, and whether one of them failed."""
+    groups, place = np.unique(group, return_inverse=True)
+    highest, failed = np.zeros(len(groups)), np.zeros(len(groups), dtype=np.bool_)
     np.maximum.at(highest, place, judged.probability)
     np.logical_or.at(failed, place, judged.failed)
     return highest, failed
 
 
-def _precision_recall(probability: Floats, failed: Flags) -> tuple[Floats, Floats]:
+def precision_recall(probability: Floats, failed: Flags) -> tuple[Floats, Floats]:
     """At each different forecast, from the highest down: precision and recall of alarming from there on."""
     order = np.argsort(-probability, kind="stable")
     ranked = probability[order]

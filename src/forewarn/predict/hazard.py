@@ -23,6 +23,8 @@ EDGES: tuple[timedelta, ...] = HORIZONS[2:]
 EDGES_S: Floats = np.array([edge.total_seconds() for edge in EDGES])
 RESOLUTION = EDGES[0]
 _SHARES: Floats = np.array([horizon / RESOLUTION for horizon in HORIZONS[: len(HORIZONS) - len(EDGES)]])
+WEEK = timedelta(days=7)
+_SHARES_OF_WEEK: Floats = np.array([min(1.0, horizon / WEEK) for horizon in HORIZONS])
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,13 @@ def cumulative(hazards: Floats) -> Floats:
 def curve(by_edge: Floats) -> Floats:
     """The six horizons from the interval ends: never falling, and an even hazard within the first day.
 
+    A single interval is the week of a label that says no more: its hazard is even, and nothing is known past it.
+
     >>> curve(np.array([[0.24, 0.3, 0.29, 0.5]])).round(3).tolist()
     [[0.011, 0.066, 0.24, 0.3, 0.3, 0.5]]
     """
+    if by_edge.shape[1] == 1:
+        return -np.expm1(np.log1p(-np.minimum(by_edge, 1.0 - 1e-12)) * _SHARES_OF_WEEK)
     rising = np.maximum.accumulate(by_edge, axis=1)
     within = -np.expm1(np.log1p(-np.minimum(rising[:, :1], 1.0 - 1e-12)) * _SHARES)
     return np.concatenate((within, rising), axis=1)

@@ -1,27 +1,32 @@
 """Where models live: a folder of JSON on any fsspec URL, sealed by checksums, and the models that come in the package.
 
-`trees.json` is XGBoost's own JSON, `manifest.json` the card with the checksum of everything. It is written last,
-so that a model which was written in part is none. Nothing here is ever unpickled or executed.
+`trees.json` is XGBoost's own JSON, `history.json` the outage log that a model learned from (others have none), and
+`manifest.json` the card with the checksum of everything. It is written last, so that a model which was written in part
+is none. Nothing here is ever unpickled or executed.
 """
 
 import hashlib
 import json
-from dataclasses import asdict, fields, replace
+from dataclasses import MISSING, asdict, fields, replace
 from datetime import datetime
 from importlib import resources
 from typing import Any
 
 import fsspec
+import pyarrow as pa
 import xgboost
 
 from forewarn.domain.feature import Catalog
 from forewarn.domain.inventory import Kind
 from forewarn.errors import ModelError
 from forewarn.predict.calibrate import Calibration
+from forewarn.predict.shapes import catalog_of
 from forewarn.predict.trees import Card, TreesPredictor
+from forewarn.store.base import TIME
+from forewarn.store.outages import OUTAGES, SLOTS, OutageLog
 
 FORMAT = 1
-MANIFEST, TREES = "manifest.json", "trees.json"
+MANIFEST, TREES, HISTORY = "manifest.json", "trees.json", "history.json"
 
 
 def check_free(url: str) -> None:
@@ -42,14 +47,17 @@ def save(model: TreesPredictor, url: str) -> None:
     Raises ModelError where the folder holds something else or cannot be written.
     """
     check_free(url)
-    trees = _trees(model.booster)
+    trees, history = _trees(model.booster), _written(model.history) if model.history else b""
     try:
         files, folder = fsspec.url_to_fs(url)
         files.makedirs(folder, exist_ok=True)
-        if files.exists(f"{folder}/{MANIFEST}"):
-            files.rm_file(f"{folder}/{MANIFEST}")
+        for name in (MANIFEST, HISTORY):
+            if files.exists(f"{folder}/{name}"):
+                files.rm_file(f"{folder}/{name}")
         files.pipe_file(f"{folder}/{TREES}", trees)
-        files.pipe_file(f"{folder}/{MANIFEST}", _manifest(model.card, trees))
+        if history:
+            files.pipe_file(f"{folder}/{HISTORY}", history)
+        files.pipe_file(f"{folder}/{MANIFEST}", _manifest(model.card, trees, history))
     except (OSError, ValueError) as error:
         raise ModelError(f"the model cannot be written to {url}: {error}") from error
 
@@ -63,9 +71,10 @@ def load(url: str, catalog: Catalog) -> TreesPredictor:
         files, folder = fsspec.url_to_fs(url)
         manifest = files.cat_file(f"{folder}/{MANIFEST}")
         trees = files.cat_file(f"{folder}/{TREES}")
+        history = files.cat_file(f"{folder}/{HISTORY}") if files.exists(f"{folder}/{HISTORY}") else b""
     except (OSError, ValueError, ImportError) as error:
         raise ModelError(f"{url} holds no model: {error}") from error
-    return _read(url, manifest, trees, catalog)
+    return _read(url, manifest, trees, history, catalog)
 
 
 def starter(kind: Kind, catalog: Catalog) -> TreesPredictor | None:
@@ -77,7 +86,7 @@ def starter(kind: Kind, catalog: Catalog) -> TreesPredictor | None:
     if not (folder / MANIFEST).is_file():
         return None
     manifest, trees = ((folder / name).read_bytes() for name in (MANIFEST, TREES))
-    return _read(f"the shipped model for {kind}", manifest, trees, catalog)
+    return _read(f"the shipped model for {kind}", manifest, trees, b"", catalog)
 
 
 def sealed(card: Card, booster: xgboost.Booster) -> Card:
@@ -90,8 +99,10 @@ def _trees(booster: xgboost.Booster) -> bytes:
     return bytes(booster.save_raw("json"))
 
 
-def _manifest(card: Card, trees: bytes) -> bytes:
+def _manifest(card: Card, trees: bytes, history: bytes) -> bytes:
     body = {"format": FORMAT, "card": asdict(card), "trees_sha256": hashlib.sha256(trees).hexdigest()}
+    if history:
+        body["history_sha256"] = hashlib.sha256(history).hexdigest()
     body = json.loads(json.dumps(body, default=_text))
     return json.dumps({**body, "seal": _seal(body)}, indent=1).encode()
 
@@ -104,9 +115,43 @@ def _seal(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _read(name: str, manifest: bytes, trees: bytes, catalog: Catalog) -> TreesPredictor:
-    body = _checked(name, manifest, trees)
+def _written(log: OutageLog) -> bytes:
+    """An outage log as JSON; times in microseconds since 1970."""
+    tables = {
+        name: {column: _plain(table[column]) for column in table.column_names}
+        for name, table in (("slots", log.slots), ("outages", log.outages))
+    }
+    told = {"name": log.name, "start": log.start.isoformat(), "end": log.end.isoformat(), **tables}
+    return json.dumps(told, separators=(",", ":")).encode()
+
+
+def _plain(column: "pa.ChunkedArray[Any]") -> list[Any]:
+    return (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
+
+
+def _history(name: str, written: bytes) -> OutageLog | None:
+    if not written:
+        return None
+    try:
+        told = json.loads(written)
+        slots, outages = (
+            pa.table({field.name: _typed(told[key][field.name], field.type) for field in schema}, schema=schema)
+            for key, schema in (("slots", SLOTS), ("outages", OUTAGES))
+        )
+        start, end = (datetime.fromisoformat(told[key]) for key in ("start", "end"))
+        return OutageLog(told["name"], start, end, slots, outages, {})
+    except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise ModelError(f"{name} has a history that this version cannot read: {error}") from error
+
+
+def _typed(values: list[Any], kind: pa.DataType) -> "pa.Array[Any]":
+    return pa.array(values, pa.int64()).cast(TIME) if pa.types.is_timestamp(kind) else pa.array(values, kind)
+
+
+def _read(name: str, manifest: bytes, trees: bytes, history: bytes, live: Catalog) -> TreesPredictor:
+    body = _checked(name, manifest, trees, history)
     card = _card(name, body["card"])
+    catalog = catalog_of(card.shape, live)
     try:
         digest = catalog.narrowed(card.kind, card.columns).digest(card.kind)
     except KeyError as error:
@@ -120,10 +165,10 @@ def _read(name: str, manifest: bytes, trees: bytes, catalog: Catalog) -> TreesPr
         raise ModelError(f"{name} has trees that XGBoost {xgboost.__version__} cannot read") from error
     if booster.num_features() != len(card.columns) + 1:
         raise ModelError(f"{name} has trees of {booster.num_features()} features, its card names {len(card.columns)}")
-    return TreesPredictor(booster, card, catalog)
+    return TreesPredictor(booster, card, catalog, _history(name, history))
 
 
-def _checked(name: str, manifest: bytes, trees: bytes) -> dict[str, Any]:
+def _checked(name: str, manifest: bytes, trees: bytes, history: bytes) -> dict[str, Any]:
     """The manifest without its seal, once all checksums hold."""
     try:
         body = json.loads(manifest)
@@ -132,7 +177,8 @@ def _checked(name: str, manifest: bytes, trees: bytes) -> dict[str, Any]:
         raise ModelError(f"{name} has a manifest that cannot be read") from error
     if body.get("format") != FORMAT:
         raise ModelError(f"{name} has format {body.get('format')}, this reads {FORMAT}")
-    if seal != _seal(body) or body.get("trees_sha256") != hashlib.sha256(trees).hexdigest():
+    sums = {"trees_sha256": trees, **({"history_sha256": history} if history or "history_sha256" in body else {})}
+    if seal != _seal(body) or any(body.get(key) != hashlib.sha256(held).hexdigest() for key, held in sums.items()):
         raise ModelError(f"{name} is damaged: a checksum does not hold")
     return dict(body)
 
@@ -145,6 +191,8 @@ def _card(name: str, written: dict[str, Any]) -> Card:
             "calibration": tuple(_calibration(one) for one in written["calibration"]),
         }
         for field in fields(Card):
+            if field.name not in read and (field.default, field.default_factory) != (MISSING, MISSING):
+                continue
             value = read[field.name]
             if field.type is datetime:
                 read[field.name] = datetime.fromisoformat(value)

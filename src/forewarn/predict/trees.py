@@ -1,11 +1,11 @@
-"""A hazard model of boosted trees: one classifier of person-periods gives each drive's whole curve.
+"""A hazard model of trees, boosted or a forest: one classifier of person-periods gives each part's whole curve.
 
 What is forecast is `hazard.curve` of the calibrated chances to fail by the end of each interval. A row of which none of
 the telling columns is known is unknown. Other columns may be missing: trees learn which way to go then.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from forewarn.predict import hazard
 from forewarn.predict.base import Curves
 from forewarn.predict.calibrate import Calibration
 from forewarn.predict.explain import Explainer
+from forewarn.store.outages import OutageLog
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -29,6 +30,7 @@ Singles = NDArray[np.float32]
 REASONS = 3
 NAMED = 3  # missing metrics that an unknown forecast names
 CHUNK_ROWS = 200_000
+TINY = 1e-7  # the least chance that a forest gives, whose leaves may have seen no failure
 # Reasons are those of the interval that ends at the default horizon, a week.
 EXPLAINED = hazard.EDGES.index(timedelta(days=7))
 
@@ -59,13 +61,22 @@ class Card:
     seed: int
     settings: str  # the training's settings as JSON
     versions: str  # of the libraries that fitted it
+    # What models that were made before there was more than one shape and algorithm do not say.
+    shape: str = "drives"  # of the recording, `shapes.Shape`
+    algorithm: str = "boosting"
+    offset: str = ""  # a column, in log-odds, that is added to the baseline; the trees correct it
+    rates: dict[str, float] = field(default_factory=dict)  # per system, "" for all: failures per node-day, frozen
+    caution: str = ""  # what whoever reads a forecast must know of where it comes from
 
 
 class TreesPredictor:
     """Forecasts components by a fitted booster and its card."""
 
-    def __init__(self, booster: xgboost.Booster, card: Card, catalog: Catalog) -> None:
-        self.booster, self.card = booster, card
+    def __init__(
+        self, booster: xgboost.Booster, card: Card, catalog: Catalog, history: OutageLog | None = None
+    ) -> None:
+        """Take what was fitted; `history` is the outage log that a log to be judged may continue."""
+        self.booster, self.card, self.history = booster, card, history
         self.kind, self.learned_from = card.kind, card.learned_from
         self.name = f"trees {card.version}"
         self._catalog = catalog
@@ -89,7 +100,7 @@ class TreesPredictor:
         ends = [m.interval(calibrated[:, i]) for i, m in enumerate(maps)]
         low, high = (hazard.curve(np.stack([end[side] for end in ends], axis=1)) for side in (0, 1))
         curve = hazard.curve(calibrated)
-        unknown: NDArray[np.bool_] = np.logical_and.reduce(np.isnan(values[:, self._telling]), axis=1)
+        unknown = np.logical_and.reduce(np.isnan(values[:, self._telling]), axis=1, initial=bool(self._telling))
         return Curves(curve, np.minimum(low, curve), np.maximum(high, curve), unknown)
 
     def forecast(self, frame: pa.Table) -> tuple[FailureForecast, ...]:
@@ -141,11 +152,24 @@ class TreesPredictor:
         found: dict[int, tuple[Reason, ...]] = {}
         for begin in range(0, len(rows), CHUNK_ROWS):
             chunk = rows[begin : begin + CHUNK_ROWS]
-            asked = xgboost.DMatrix(with_interval(values[chunk], EXPLAINED))
-            contributions = self.booster.predict(asked, pred_contribs=True)[:, : len(self.card.columns)]
-            made = self._explainer.reasons(contributions.astype(np.float64), values[chunk].astype(np.float64), REASONS)
+            contributions, seen = self._contributions(values[chunk]), values[chunk].astype(np.float64)
+            made = self._explainer.reasons(contributions, seen, REASONS)
             found.update(zip(chunk.tolist(), made, strict=True))
         return found
+
+    def _contributions(self, values: Singles) -> Floats:
+        """What each column adds to the log-odds of failure: (rows, columns)."""
+        asked = xgboost.DMatrix(with_interval(values, min(EXPLAINED, len(self.card.baseline) - 1)))
+        whole = self.booster.predict(asked, pred_contribs=True).astype(np.float64)
+        contributions: Floats = whole[:, : len(self.card.columns)]
+        if self.card.algorithm == "forest":
+            # A forest adds up probabilities; a small step of one is this step in log-odds.
+            mean = np.clip(whole.sum(axis=1), TINY, 1.0 - TINY)
+            contributions = contributions / (mean * (1.0 - mean))[:, None]
+        if self.card.offset:
+            place = self.card.columns.index(self.card.offset)
+            contributions[:, place] += values[:, place]
+        return contributions
 
 
 def matrix(frame: pa.Table, columns: Sequence[str]) -> Singles:
@@ -175,11 +199,16 @@ def with_interval(values: Singles, interval: int | NDArray[np.int64]) -> Singles
 
 def raw_curves(booster: xgboost.Booster, card: Card, values: Singles) -> Floats:
     """P(failure by the end of each interval) before calibration."""
-    hazards = np.empty((len(values), len(hazard.EDGES)))
+    hazards = np.empty((len(values), len(card.baseline)))
     for chunk in _chunks(len(values)):
+        start = values[chunk, card.columns.index(card.offset)] if card.offset else 0.0
         for interval, baseline in enumerate(card.baseline):
             margin = booster.inplace_predict(with_interval(values[chunk], interval), predict_type="margin")
-            hazards[chunk, interval] = 1.0 / (1.0 + np.exp(-(margin.astype(np.float64) + baseline)))
+            margin = margin.astype(np.float64)
+            if card.algorithm == "forest":
+                hazards[chunk, interval] = np.clip(margin, TINY, 1.0 - TINY)
+            else:
+                hazards[chunk, interval] = 1.0 / (1.0 + np.exp(-(margin + start + baseline)))
     return hazard.cumulative(hazard.corrected(hazards, card.keep))
 
 

@@ -161,7 +161,7 @@ def test_trouble_is_logged_when_it_begins_and_ends_and_not_in_between(
 def test_collectors_are_chosen_by_name_and_an_unknown_one_is_refused(machines: Path) -> None:
     settings = AgentSettings(root=machines / "bare-vm", collectors=("memory", "cpu"))
     assert [collector.name for collector in build_collectors(settings)] == ["memory", "cpu"]
-    with pytest.raises(ConfigurationError, match="unknown collector 'gpu': there are cpu, memory, disk"):
+    with pytest.raises(ConfigurationError, match="unknown collector 'gpu': there are cpu, memory, rasdaemon, disk"):
         build_collectors(AgentSettings(collectors=("cpu", "gpu")))
 
 
@@ -211,7 +211,7 @@ def test_everything_in_the_catalogue_that_files_tell_is_collected(machines: Path
         settings = AgentSettings(root=machines / machine, smart=SmartSettings(recorded=recordings))
         names |= {line.split("{")[0].split(" ")[0] for line in once(settings, SimulatedClock(START)).splitlines()}
     # Neither a BMC nor a card's driver nor libvirt answers below another root; tests of their own hold them.
-    elsewhere = ("ipmi_", "libvirt_", "forewarn_network_crc_", "forewarn_network_fec_")
+    elsewhere = ("ipmi_", "forewarn_psu_", "libvirt_", "forewarn_network_crc_", "forewarn_network_fec_")
     wanted = {metric.name for metric in METRICS if not metric.name.startswith(elsewhere)}
     assert wanted - names == set()
 

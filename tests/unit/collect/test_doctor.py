@@ -1,5 +1,6 @@
 """What is found on frozen machines: each finding where it belongs, and none where all is well."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,10 +15,10 @@ import pytest
 from forewarn.clock import SimulatedClock
 from forewarn.collect import doctor
 from forewarn.collect.agent import AgentSettings, build_collectors, collect_once
-from forewarn.collect.doctor import drives, machine, mapping, memory, sensors
+from forewarn.collect.doctor import drives, evidence, machine, mapping, memory, sensors
 from forewarn.collect.doctor.examination import Examination, examine, parse_status
 from forewarn.collect.doctor.host import CHECKS, host_findings
-from forewarn.collect.memory import CONTROLLERS
+from forewarn.collect.firmware_first import CONTROLLERS
 from forewarn.collect.smart import SmartSettings
 from forewarn.collect.tree import Tree
 from forewarn.domain.finding import Finding, State
@@ -424,3 +425,27 @@ def test_every_check_that_is_written_is_made() -> None:
         if get_type_hints(function) == {"seen": Examination, "return": Iterator[Finding]}
     }
     assert written - {host_findings} == set(CHECKS)
+
+
+def test_logs_that_are_read_and_those_that_are_not_are_told(thaw: Thaw, look: Callable[..., Examination]) -> None:
+    root = thaw("two-socket-server")
+    seen = look(root)
+    assert states(evidence.kernel_log(seen)) == states(evidence.records(seen)) == {State.OK}
+    (root / "dev/kmsg").unlink()
+    (root / "var/lib/rasdaemon/ras-mc_event.db").unlink()
+    seen = look(root)
+    assert one(evidence.kernel_log(seen), "/dev/kmsg cannot be read").state is State.WARNING
+    assert one(evidence.records(seen), "rasdaemon does not run here").state is State.NOTE
+    shutil.rmtree(root / CONTROLLERS)
+    assert list(evidence.records(look(root))) == []
+
+
+def test_logs_that_nobody_asks_for_are_not_missed() -> None:
+    asked = Examination(AgentSettings(), Tree(Path("/")), Tree(Path("/")), (), in_time=True)
+    assert [*evidence.kernel_log(asked), *evidence.records(asked)] == []
+
+
+def test_supplies_that_the_bmc_tells_of_are_not_missed(machines: Path, look: Callable[..., Examination]) -> None:
+    seen = look(machines / "two-socket-server")
+    told = replace(seen, samples=(*seen.samples, Sample("forewarn_psu_present", {"name": "PSU1"}, 1.0)))
+    assert list(sensors.supplies(told)) == []

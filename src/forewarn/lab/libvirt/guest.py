@@ -9,7 +9,7 @@ import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -52,13 +52,13 @@ def _build(settings: LabSettings, draft: Path) -> None:
     made.mkdir()
     kernel = next((parts / "boot").glob("vmlinuz-*"))
     shutil.copyfile(kernel, made / "vmlinuz")
-    modules = _modules(parts / "lib/modules" / kernel.name.removeprefix("vmlinuz-"))
+    found = modules(parts / "lib/modules" / kernel.name.removeprefix("vmlinuz-"), MODULES)
     entries = {
         "init": (SOURCES / "init").read_bytes(),
         "bin/busybox": (parts / "bin/busybox").read_bytes(),
         "bin/witness": _compiled(parts, draft / "witness").read_bytes(),
-        "modules/order": "".join(f"{path.name}\n" for path in modules).encode(),
-        **{f"modules/{path.name}": path.read_bytes() for path in modules},
+        "modules/order": "".join(f"{path.name}\n" for path in found).encode(),
+        **{f"modules/{path.name}": path.read_bytes() for path in found},
     }
     (made / "initrd").write_bytes(gzip.compress(archive(entries), 6, mtime=0))
 
@@ -80,8 +80,8 @@ def _compiled(parts: Path, out: Path) -> Path:
     return out
 
 
-def _modules(folder: Path) -> list[Path]:
-    """The modules that a guest loads, each after those on which it depends."""
+def modules(folder: Path, names: Iterable[str]) -> list[Path]:
+    """The files of these modules of a kernel, each after those on which it depends. Raises LaboratoryError."""
     found = {path.stem.replace("-", "_"): path for path in folder.rglob("*.ko")}
     order: dict[str, Path] = {}
 
@@ -94,7 +94,7 @@ def _modules(folder: Path) -> list[Path]:
             add(needed)
         order[name] = found[name]
 
-    for name in MODULES:
+    for name in names:
         add(name)
     return list(order.values())
 
