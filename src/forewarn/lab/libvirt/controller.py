@@ -162,7 +162,8 @@ class Controller:
 
     def _ready(self) -> bool:
         if self._process is not None and not self._process.alive:
-            raise LaboratoryError(f"the controller has ended: {self.said.strip().splitlines()[-1:]}")
+            last = "".join(self.said.strip().splitlines()[-1:])
+            raise LaboratoryError(f"the controller has ended: {last or 'it said nothing'}")
         try:
             return bool(self.ask("health"))
         except LaboratoryError:
