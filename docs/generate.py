@@ -21,6 +21,7 @@ from forewarn.domain.own_metrics import OWN_METRICS
 from forewarn.features import dimm_columns, outage_columns
 from forewarn.features.dimm_columns import DIMM_CATALOG
 from forewarn.features.outage_columns import OUTAGE_CATALOG
+from forewarn.lab.settings import LabTree
 from forewarn.predict.explain import window_in_words
 from forewarn.web.app import create_app
 from forewarn.web.settings import WebSettings
@@ -33,7 +34,8 @@ A file in TOML, named by `--config` or `FOREWARN_CONFIG`; each can be set by the
 `FOREWARN_WEB__PORT=8443` sets `web.port`. `forewarn config` shows what holds, `forewarn config --init` prints a sample,
 `forewarn config check` judges a file. A setting that is not known refuses to start."""
 ABOUT_METRICS = """\
-The names are those of node_exporter, smartctl_exporter and ipmi_exporter; whatever else is sent is left aside."""
+The names are those of node_exporter, smartctl_exporter, ipmi_exporter and the exporters of libvirt; whatever else is
+sent is left aside."""
 ABOUT_API = """\
 A running server tells the same as OpenAPI at `/openapi.json`. Every error is `{"error": {"code", "message"}}`."""
 UNTOLD_OPTIONS = ("install_completion", "show_completion")  # Typer's own
@@ -50,9 +52,9 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def settings_page() -> str:
-    """Every setting of `forewarn up` and of an agent, by section."""
+    """Every setting of `forewarn up`, of an agent and of laboratories, by section."""
     sections: dict[str, type] = {}
-    for tree in (UpSettings, AgentTree):
+    for tree in (UpSettings, AgentTree, LabTree):
         hints = get_type_hints(tree)
         for field in dataclasses.fields(tree):
             sections.setdefault(field.name, hints[field.name])
@@ -66,6 +68,10 @@ def settings_page() -> str:
     for name, section in sections.items():
         about = " ".join((section.__doc__ or "").split("\n\n")[0].split())
         parts += [f"## `[{name}]`", about, config.reference(section, f"{name}.").rstrip()]
+        for path, entry in config.tables(section, f"{name}."):
+            about = " ".join((entry.__doc__ or "").split("\n\n")[0].split())
+            head = f"[{path}]" if path.endswith("NAME") else f"[[{path}]]"
+            parts += [f"### `{head}`", about, config.reference(entry, f"{path}.").rstrip()]
     return _page(parts)
 
 

@@ -24,8 +24,11 @@ def host(
     link: float = 1.25e9,
     cordoned: bool = False,
     can_receive: bool = True,
+    offers: Iterable[str] = (),
 ) -> Host:
-    return Host(name, state, cpus, gib * GIB, link, cordoned=cordoned, can_receive=can_receive)
+    return Host(
+        name, state, cpus, gib * GIB, link, cordoned=cordoned, can_receive=can_receive, offers=frozenset(offers)
+    )
 
 
 def vm(
@@ -38,6 +41,7 @@ def vm(
     state: VmState = VmState.RUNNING,
     immovable_because: str = "",
     apart: str = "",
+    needs: Iterable[str] = (),
 ) -> VirtualMachine:
     return VirtualMachine(
         name,
@@ -49,6 +53,7 @@ def vm(
         state=state,
         immovable_because=immovable_because,
         anti_affinity=apart,
+        needs=frozenset(needs),
     )
 
 

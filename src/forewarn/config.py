@@ -60,13 +60,20 @@ def _lay_over(values: dict[str, Any], name: str, text: str, tree: type) -> None:
     keys = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
     section, kind = values, tree
     for key in keys[:-1]:
-        kind = _types(kind).get(key, kind)
+        kind = _below(kind, key)
         inner = section.setdefault(key, {})
         if not isinstance(inner, dict):
             raise ConfigurationError(f"{name} names a section inside {key!r}, which is a single setting")
         section = inner
     wanted = _types(kind).get(keys[-1], str) if dataclasses.is_dataclass(kind) else str
     section[keys[-1]] = _from_text(wanted, text, name)
+
+
+def _below(kind: Any, key: str) -> Any:
+    """What stands under a key: a field of a section, or one of the many of a setting that holds them by name."""
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return _types(kind).get(key, kind)
+    return _entry(kind) or kind
 
 
 def _from_text(wanted: Any, text: str, name: str) -> Any:
@@ -185,17 +192,34 @@ def settings(tree: type, prefix: str = "") -> Iterator[Setting]:
         yield Setting(path, _type_name(wanted), _as_toml(_default(field)), texts[field.name])
 
 
+def tables(tree: type, prefix: str = "") -> Iterator[tuple[str, type]]:
+    """The settings of which there are many, with the dataclass of one: `hosts.NAME` by name, `links` in a list."""
+    for name, wanted in _types(tree).items():
+        if dataclasses.is_dataclass(wanted) and isinstance(wanted, type):
+            yield from tables(wanted, f"{prefix}{name}.")
+        elif entry := _entry(wanted):
+            path = f"{prefix}{name}" if typing.get_origin(wanted) is tuple else f"{prefix}{name}.NAME"
+            yield path, entry
+            yield from tables(entry, f"{path}.")
+
+
+def _entry(wanted: Any) -> type | None:
+    """The dataclass of which a setting holds many, None for any other setting."""
+    found = [kind for kind in typing.get_args(wanted) if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
+    return found[0] if found and not isinstance(wanted, types.UnionType) else None
+
+
 def sample(tree: type) -> str:
-    """A TOML file with every setting at its default, commented out and explained."""
+    """A TOML file with every setting at its default, commented out and explained; each section stands once."""
+    sections: dict[str, list[Setting]] = {"": []}  # TOML: bare keys come first
+    for setting in settings(tree):
+        sections.setdefault(setting.path.rpartition(".")[0], []).append(setting)
     lines: list[str] = []
-    section = ""
-    for setting in sorted(settings(tree), key=lambda setting: "." in setting.path):  # TOML: bare keys come first
-        head, _, name = setting.path.rpartition(".")
-        if head != section:
-            lines += ["", f"[{head}]"]
-            section = head
-        lines += [f"# {line}" for line in textwrap.wrap(setting.text, 108)]
-        lines.append(f"# {name} = {setting.default or '...'}")
+    for head, those in sections.items():
+        lines += ["", f"[{head}]"] if head else []
+        for setting in those:
+            lines += [f"# {line}" for line in textwrap.wrap(setting.text, 108)]
+            lines.append(f"# {setting.path.rpartition('.')[2]} = {setting.default or '...'}")
     return "\n".join(lines).strip() + "\n"
 
 
@@ -273,6 +297,10 @@ def _type_name(wanted: Any) -> str:
         return " or ".join(wanted)
     if isinstance(wanted, types.UnionType):
         return f"{_type_name(_without_none(wanted))} or none"
+    if entry := _entry(wanted):
+        return f"tables of {entry.__name__}" if typing.get_origin(wanted) is tuple else f"{entry.__name__} by name"
+    if typing.get_origin(wanted) is tuple:
+        return f"tuple[{_type_name(typing.get_args(wanted)[0])}, ...]"
     plain = isinstance(wanted, type) and not typing.get_args(wanted)
     return str(wanted.__name__) if plain else str(wanted).removeprefix("collections.abc.")
 
@@ -282,6 +310,8 @@ def _as_toml(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
+    if dataclasses.is_dataclass(value):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key} = {_as_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, tuple):

@@ -15,7 +15,7 @@ from forewarn.act.executor import Executor
 from forewarn.act.journal import Journal
 from forewarn.act.orders import Orders
 from forewarn.clock import Clock
-from forewarn.decide import narrate, told
+from forewarn.decide import narrate, noticed, told
 from forewarn.decide.authority import AuthoritySettings, furthest
 from forewarn.decide.decision import Decision
 from forewarn.decide.policy import PolicySettings
@@ -34,6 +34,7 @@ from forewarn.ledger import Ledger
 from forewarn.predict.base import Forecaster
 from forewarn.predict.fresh import fresh, last_heard
 from forewarn.predict.rules import usual
+from forewarn.state.changes import ChangeEvents
 from forewarn.state.decisions import DecisionLog
 from forewarn.state.events import FailureEvents
 from forewarn.state.ladder import Ladder
@@ -80,6 +81,7 @@ class Memory:
     journal: Journal
     ladder: Ladder
     failures: FailureEvents
+    changes: ChangeEvents
     orders: Orders
     ledger: Ledger
     log: LogLines
@@ -119,6 +121,8 @@ class Control:
         self._cycles = 0
         self._last: Cluster | None = None
         self._told = told.Told()
+        self._began = clock.now()
+        self._worked_on: dict[str, bool] = {}  # by host, as the last cycle saw it
 
     def cycle(self) -> Snapshot:
         """Look once, decide once, act once, and leave a snapshot whose sentence says what happened."""
@@ -133,6 +137,7 @@ class Control:
         if not leader:
             marks = self._mark(decision, plan)
             outcomes = obeyed + self._act(plan, cluster)
+            self._notice(decision.situation, heard, now)
             self._remember(decision, plan, ladder, self._lines(decision, plan, ladder, marks, outcomes))
         snapshot = self._leave_snapshot(decision, plan, ladder, leader, max(heard.values(), default=None))
         if not leader:
@@ -233,6 +238,7 @@ class Control:
         situation, now, horizon = decision.situation, decision.now, self._rules.policy.horizon
         ended = (*outcomes, *situation.recent)
         lines = [*narrate.host_lines(self._last, situation.cluster, ended)]
+        lines += narrate.remark_lines(self._last, situation.cluster)
         down = {host.name for host in situation.cluster.hosts if host.state is HostState.DOWN}
         running = [forecast for forecast in situation.forecasts if forecast.host not in down]
         lines += narrate.ladder_lines(situation.ladder, ladder, running, horizon, now)
@@ -244,9 +250,15 @@ class Control:
         lines += (narrate.outcome_line(o) for o in outcomes if states.get(o.move.id) != o.state)
         return lines
 
+    def _notice(self, situation: Situation, heard: Mapping[str, datetime], now: datetime) -> None:
+        """Write down which hosts went down or fell silent, and on which work began or ended."""
+        silent = noticed.silences(situation, heard, self._settings.silent_s, self._began, now)
+        self._memory.failures.record([*failures(self._last, situation), *silent])
+        self._worked_on, changes = noticed.maintenance(self._worked_on, situation, now)
+        self._memory.changes.record(changes)
+
     def _remember(self, decision: Decision, plan: Plan, ladder: Sequence[LadderStep], lines: Sequence[LogLine]) -> None:
         memory, situation, policy = self._memory, decision.situation, self._rules.policy
-        memory.failures.record(failures(self._last, situation))
         memory.ladder.save(ladder)
         if decision.breaker != situation.breaker:
             memory.orders.breaker.trip(decision.breaker.text)
@@ -270,7 +282,7 @@ class Control:
         telemetry_at: datetime | None,
     ) -> Snapshot:
         situation, now, policy = decision.situation, decision.now, self._rules.policy
-        running = self._memory.journal.in_flight()
+        running = self._hands.executor.running() if self._hands else self._memory.journal.in_flight()
         ended = self._memory.journal.recent(now - timedelta(seconds=self._settings.recent_s))
         thresholds = {kind.value: policy.threshold(kind) for kind in COMPONENT_KINDS}
         held = self._hands.executor.held if self._hands else ()

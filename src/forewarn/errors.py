@@ -15,9 +15,12 @@
         ├── EventError          reported events that are none, or that are past a limit
         ├── FrameError          a feature frame lacks what a model or a catalogue asks for
         ├── ModelError          a model directory is damaged, foreign or made for another catalogue
+        ├── InventoryError      a document of the placement service that cannot be read; the text says which and where
         ├── CordonRefused       a driver will not cordon this host; the text says why
         ├── MoveRefused         a driver or a guard will not start this move; the text says why
+        │   └── VmGone          the placement service knows no such VM any more
         ├── CredentialRefused   a token that may not be made as asked, or that is not known
+        ├── LaboratoryError     a laboratory that cannot be raised or used here; the text says what to do
         └── StateError          the state database is foreign, too new or in use
 
 Foreign exceptions are caught where a library is called and chained (`raise ... from`). `code` is stable: the API and
@@ -123,10 +126,22 @@ class ModelError(PermanentError):
     code = "model"
 
 
+class InventoryError(PermanentError):
+    """A document of the placement service that cannot be read."""
+
+    code = "inventory"
+
+
 class MoveRefused(PermanentError):
     """A driver or a guard will not start this move."""
 
     code = "move_refused"
+
+
+class VmGone(MoveRefused):
+    """The placement service knows no such VM, or not any more."""
+
+    code = "vm_gone"
 
 
 class CordonRefused(PermanentError):
@@ -139,6 +154,12 @@ class CredentialRefused(PermanentError):
     """A token that may not be made as asked, or that is not known."""
 
     code = "credential"
+
+
+class LaboratoryError(PermanentError):
+    """A laboratory that cannot be raised or used on this machine; the text says what to do."""
+
+    code = "laboratory"
 
 
 class StateError(PermanentError):

@@ -6,7 +6,7 @@ The reader takes what strangers send: it knows each field, its type and its leng
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,6 +42,43 @@ def _row(event: Event) -> dict[str, Any]:
     row = {**asdict(event), "time": event.time.isoformat()}
     row.pop("state", None)  # what became of a failure is not the agent's to say
     return {"event": "change" if isinstance(event, ChangeEvent) else "failure", **row}
+
+
+def export(failures: Iterable[FailureEvent]) -> bytes:
+    """Failures as `read_failures` takes them: one line each, with what became of it."""
+    rows = ({**_row(failure), "state": failure.state} for failure in failures)
+    return b"".join(json.dumps(row, ensure_ascii=True).encode() + b"\n" for row in rows)
+
+
+def read_failures(body: bytes, limits: Limits) -> tuple[list[FailureEvent], list[str]]:
+    """The failures in lines that a person vouches for, and a sentence for each line that is none.
+
+    As what agents send, but `event` may be left out, and `state` says what became of the failure: confirmed, where it
+    is left out and the confidence is 1, else open. Never raises.
+    """
+    events, wrong = [], []
+    for number, line in enumerate(body.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            events.append(_failure(_parsed(line, number), f"line {number}", limits))
+        except EventError as error:
+            wrong.append(str(error))
+    return events, wrong
+
+
+def _failure(row: dict[str, Any], place: str, limits: Limits) -> FailureEvent:
+    state = row.pop("state", None)
+    event = _event({"event": "failure", **row}, place, limits)
+    if not isinstance(event, FailureEvent):
+        raise EventError(f"{place}: a change is no failure")
+    if not event.text.strip():
+        raise EventError(f"{place}: text is missing: say what was seen")
+    if state is None:
+        return replace(event, state=LabelState.CONFIRMED if event.confidence == 1 else LabelState.OPEN)
+    if state not in set(LabelState):
+        raise EventError(f"{place}: state is none of {', '.join(LabelState)}")
+    return replace(event, state=LabelState(state))
 
 
 def decode(body: bytes, limits: Limits) -> list[Event]:

@@ -32,6 +32,10 @@ class LedgerSettings:
     confidence: float = 0.95
     """Confidence (0..1) of the lower bound of precision."""
 
+    failure_confidence_min: float = 0.5
+    """Confidence (0..1) of a failure event from which on it confirms a forecast. One I/O error or one lost link is
+    weaker, and no proof."""
+
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
             raise ValueError(f"confidence is {self.confidence:g}; it lies between 0 and 1")
@@ -85,7 +89,8 @@ class Ledger:
         present = {forecast.component for forecast in forecasts}
         broken: dict[str, list[FailureEvent]] = {}
         for event in failures:
-            if event.component and event.state is not LabelState.REFUTED:
+            sure = event.confidence >= self._settings.failure_confidence_min or event.state is LabelState.CONFIRMED
+            if event.component and sure and event.state is not LabelState.REFUTED:
                 broken.setdefault(event.component, []).append(event)
         with self._database.write() as connection:
             for row in connection.execute(select(LEDGER).where(LEDGER.c.state == LabelState.OPEN)).all():

@@ -26,7 +26,7 @@ from forewarn.domain.telemetry import Metric, Sample
 from forewarn.drivers.base import Driver
 from forewarn.errors import FrameError, MoveRefused, SourceAbsent, TelemetryError
 from forewarn.predict.base import Predictor
-from forewarn.store.base import DEVICES, FRAME_KEYS, ROWS, SAMPLES, Batch, TelemetryStore
+from forewarn.store.base import DEVICES, FRAME_KEYS, ROWS, SAMPLES, TAKEN_BACK, WEIGHT, Batch, TelemetryStore
 
 METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -48,12 +48,14 @@ class Patience:
 def check_driver(driver: Driver, move: Move, wait: Callable[[float], None], patience: Patience | None = None) -> None:
     """A driver that moves: `move` must be one that can succeed now, and slow enough to be seen running.
 
-    It is refused in wrong forms, started and cancelled, and then done. `wait` lets that many seconds pass.
+    It is refused in wrong forms, and while its target is cordoned; then it is started and cancelled, and then done,
+    its VM in one place all the while. `wait` lets that many seconds pass.
     """
     patience = patience or Patience()
     _check_inventory(driver.inventory(), move)
     _check_unheard_of(driver, move)
     _check_refusals(driver, move)
+    _check_cordoning(driver, move, wait, patience)
     _check_cancelling(driver, replace(move, id=f"{move.id}-cancelled"), wait, patience)
     _check_moving(driver, replace(move, id=f"{move.id}-done"), wait, patience)
 
@@ -103,6 +105,25 @@ def _check_refusals(driver: Driver, move: Move) -> None:
     _claim(driver.inventory().vm_by_id[move.vm] == before, "a refused move changed its VM")
 
 
+def _check_cordoning(driver: Driver, move: Move, wait: Callable[[float], None], patience: Patience) -> None:
+    now = driver.inventory().time
+    driver.cordon(move.target, "its contract is checked", now + timedelta(hours=1))
+    _claim(_is_cordoned(driver, move.target), f"{move.target} was cordoned, and the inventory does not show it")
+    _claim(_refuses(lambda: driver.check(move)), "check took a move to a cordoned host")
+    driver.cordon(move.target, "its contract is checked", driver.inventory().time + timedelta(seconds=patience.step_s))
+    wait(2 * patience.step_s)
+    _claim(not _is_cordoned(driver, move.target), f"the cordon of {move.target} has not ended by itself")
+    driver.cordon(move.target, "its contract is checked", driver.inventory().time + timedelta(hours=1))
+    driver.uncordon(move.target)
+    driver.uncordon(move.target)
+    _claim(not _is_cordoned(driver, move.target), f"{move.target} was uncordoned, and the inventory shows it cordoned")
+    driver.check(move)
+
+
+def _is_cordoned(driver: Driver, host: str) -> bool:
+    return driver.inventory().host_by_name[host].cordoned
+
+
 def _check_cancelling(driver: Driver, move: Move, wait: Callable[[float], None], patience: Patience) -> None:
     driver.check(move)
     driver.start(move)
@@ -140,6 +161,8 @@ def _ending(driver: Driver, move: Move, wait: Callable[[float], None], patience:
         _claim(0.0 <= progress.progress <= 1.0, f"the progress is {progress.progress}, not within 0 and 1")
         if progress.state.final:
             return progress.state
+        places = [vm.host for vm in driver.inventory().vms if vm.id == move.vm]
+        _claim(len(places) == 1, f"VM {move.vm} is on {places} while it moves")
         wait(patience.step_s)
         progress = driver.poll(move)
     raise AssertionError(f"move {move.id} has not ended after {patience.steps_max * patience.step_s:g} s")
@@ -170,7 +193,7 @@ _VALUES = ((30, 40.0), (20, 42.0), (10, 41.0))  # minutes before noon, value
 
 def check_store(make: Callable[[], TelemetryStore]) -> None:
     """A telemetry store, empty at each call of `make`: it keeps what it took, and refuses what has no shape."""
-    for check in (_check_appending, _check_asking, _check_hold, _check_refusing_batches):
+    for check in (_check_appending, _check_repeating, _check_asking, _check_hold, _check_refusing_batches):
         with closing(make()) as store:
             check(store)
 
@@ -183,6 +206,22 @@ def _check_appending(store: TelemetryStore) -> None:
     devices = store.devices(Kind.DISK).to_pylist()
     _claim([row["component"] for row in devices] == ["disk:A"], f"the one device should be disk:A, not {devices}")
     _claim(store.devices(Kind.CPU).num_rows == 0, "a disk is told among the CPUs")
+
+
+def _check_repeating(store: TelemetryStore) -> None:
+    """Of samples of one time the heaviest stands, of equals the later; a marker yields unless it takes back."""
+
+    def stands(value: float, weight: int | None) -> float:
+        weights = None if weight is None else pa.chunked_array([pa.array([weight], WEIGHT)])
+        store.append(replace(_batch([(10, value)]), weights=weights))
+        found = store.series("disk:A", _METRIC.key, _minutes_before(30), _minutes_before(10)).column("value")
+        return float(found.to_numpy()[0]) if len(found) == 1 else math.nan
+
+    steps = ((40.0, None, 40.0), (44.0, None, 44.0), (70.0, 5, 70.0), (-1.0, 4, 70.0), (60.0, 5, 60.0))
+    for value, weight, wanted in (*steps, (math.nan, None, 60.0), (math.nan, TAKEN_BACK, math.nan), (41.0, 1, 41.0)):
+        found = stands(value, weight)
+        same = found == wanted or (math.isnan(found) and math.isnan(wanted))
+        _claim(same, f"after {value} of weight {weight} the sample should be {wanted}, it is {found}")
 
 
 def _check_asking(store: TelemetryStore) -> None:

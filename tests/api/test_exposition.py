@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from forewarn.domain.authority import Evidence
-from forewarn.domain.inventory import Kind
+from forewarn.domain.inventory import HostState, Kind, Remark
 from forewarn.web.exposition import exposition
 from forewarn.web.fleet import fleet_of
 from tests.shown import NOW, snapshot_of, standing_of
@@ -41,6 +41,25 @@ def test_it_tells_the_age_the_mode_and_each_known_risk() -> None:
     assert 'forewarn_hosts{state="down"} 1\n' in text
     known = sum(not f.unknown for f in snapshot_of().forecasts)
     assert len(re.findall(r'^forewarn_risk\{.*horizon="7d"\}', text, re.MULTILINE)) == known
+
+
+def test_hosts_that_do_not_answer_and_remarks_are_told() -> None:
+    cluster = snapshot_of().cluster
+    first = replace(cluster.hosts[0], state=HostState.UNKNOWN, seen_at=NOW - timedelta(seconds=90))
+    remarks = (Remark(first.name, "no answer"), Remark(first.name, "odd metadata", "vm-1"), Remark("b", "odd", "vm-2"))
+    text = page(cluster=replace(cluster, hosts=(first, *cluster.hosts[1:]), remarks=remarks))
+    assert f'forewarn_host_unheard_seconds{{host="{first.name}"}} 120\n' in text
+    assert 'forewarn_driver_remarks{about="host"} 1\n' in text
+    assert 'forewarn_driver_remarks{about="vm"} 2\n' in text
+    assert "forewarn_host_unheard_seconds{" not in page()
+
+
+def test_each_host_says_whether_it_is_cordoned() -> None:
+    cluster = snapshot_of().cluster
+    first, second = (replace(host, cordoned=closed) for host, closed in zip(cluster.hosts, (True, False), strict=False))
+    text = page(cluster=replace(cluster, hosts=(first, second)))
+    assert f'forewarn_host_cordoned{{host="{first.name}"}} 1\n' in text
+    assert f'forewarn_host_cordoned{{host="{second.name}"}} 0\n' in text
 
 
 def test_the_unknown_has_no_risk_and_is_counted() -> None:

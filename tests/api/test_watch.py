@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from forewarn.act.guards import Guard
 from forewarn.domain.authority import Mode
 from forewarn.domain.plan import Proposal
 from forewarn.domain.situation import Snapshot
@@ -10,7 +11,7 @@ from forewarn.state.requests import RequestKind
 from forewarn.web.fleet import fleet_of
 from forewarn.web.inbox import TakenRequest
 from forewarn.web.settings import WebSettings
-from forewarn.web.watch import Watch, watch_of
+from forewarn.web.watch import LIMIT_WORDS, Watch, watch_of
 from tests.shown import NOW, snapshot_of, standing_of
 
 BUSY = snapshot_of()
@@ -53,6 +54,16 @@ def test_what_is_missing_or_too_old_is_said_first_and_never_called_fresh() -> No
 
 def test_without_one_known_forecast_their_age_is_missing() -> None:
     assert watch(replace(BUSY, forecasts=())).inputs[2].time is None
+
+
+def test_hosts_that_do_not_answer_their_driver_are_named_with_the_age_of_what_is_shown() -> None:
+    hosts = [replace(host, seen_at=NOW - timedelta(minutes=7)) for host in BUSY.cluster.hosts[:9]]
+    cluster = replace(BUSY.cluster, hosts=(*hosts, *BUSY.cluster.hosts[9:]))
+    banner = next(b for b in watch(replace(BUSY, cluster=cluster)).banners if b.key == "unheard")
+    assert banner.title == "9 hosts do not answer the placement service"
+    assert f"{hosts[0].name} 7 min ago" in banner.text
+    assert banner.text.endswith("4 more")
+    assert "unheard" not in banners(BUSY)
 
 
 def test_the_breaker_stands_before_the_pause_the_leader_and_the_fallen_hosts() -> None:
@@ -103,3 +114,7 @@ def test_windows_say_when_they_open_or_close() -> None:
 def test_what_is_read_aloud_names_what_stops_everything() -> None:
     assert watch().announcement == "1 host is down. 3 moves in flight."
     assert "1 proposal waits for approval" in watch(offered(Mode.RECOMMEND)).announcement
+
+
+def test_every_limit_on_moves_has_words() -> None:
+    assert {str(guard) for guard in Guard} <= LIMIT_WORDS.keys()

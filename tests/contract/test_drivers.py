@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pyarrow as pa
 import pytest
@@ -90,6 +90,40 @@ class StaysOnBoth(Wrong):
             else replace(cluster, vms=(replace(cluster.vms[0], host="a"),))
         )
     )
+
+
+class TwiceWhileItMoves(Wrong):
+    """A driver that shows a VM which moves on its target as well."""
+
+    change = staticmethod(
+        lambda cluster: replace(
+            cluster,
+            vms=tuple(copy for vm in cluster.vms for copy in [vm] * (1 + (vm.state is VmState.MIGRATING))),
+        )
+    )
+
+
+class HidesCordons(Wrong):
+    change = staticmethod(
+        lambda cluster: replace(cluster, hosts=tuple(replace(host, cordoned=False) for host in cluster.hosts))
+    )
+
+
+class CordonsForEver(Wrong):
+    def cordon(self, host: str, why: str, until: datetime) -> None:
+        super().cordon(host, why, until + timedelta(days=1))
+
+
+class KeepsCordons(Wrong):
+    def uncordon(self, host: str) -> None:
+        pass
+
+
+class MovesToCordonedHosts(Wrong):
+    def check(self, move: Move) -> None:
+        cordoned = self.inventory().host_by_name.get(move.target, host("none")).cordoned
+        if not cordoned:
+            super().check(move)
 
 
 class TakesEverything(Wrong):
@@ -208,6 +242,11 @@ WRONG: dict[type[Wrong], str] = {
     CancelsByMoving: "should be on a alone",
     CountsWrongly: "the progress is 1.5, not within 0 and 1",
     NeverEnds: "has not ended after 9 s",
+    TwiceWhileItMoves: "VM web is on ['a', 'a'] while it moves",
+    HidesCordons: "b was cordoned, and the inventory does not show it",
+    CordonsForEver: "the cordon of b has not ended by itself",
+    KeepsCordons: "b was uncordoned, and the inventory shows it cordoned",
+    MovesToCordonedHosts: "check took a move to a cordoned host",
     Fails: "the move that can succeed ended as failed: on purpose",
     Wavers: "two polls of an ended move differ",
     RunsBackwards: "a measured time is negative",

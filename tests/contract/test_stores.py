@@ -1,6 +1,7 @@
 """The embedded store keeps the contract, and the check finds stores that do not."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from forewarn.testing import check_store
 
 
 def test_the_embedded_store_keeps_the_contract_in_memory_and_in_a_file(tmp_path: Path) -> None:
-    paths: list[Path | None] = [None, *(tmp_path / f"{number}.duckdb" for number in range(8))]
+    paths: list[Path | None] = [None, *(tmp_path / f"{number}.duckdb" for number in range(10))]
     made: list[DuckDBStore] = []
 
     def in_memory() -> DuckDBStore:
@@ -29,7 +30,7 @@ def test_the_embedded_store_keeps_the_contract_in_memory_and_in_a_file(tmp_path:
 
     check_store(in_memory)
     check_store(in_a_file)
-    assert len(made) == 8
+    assert len(made) == 10
 
 
 class Wrong(DuckDBStore):
@@ -42,6 +43,19 @@ class Wrong(DuckDBStore):
 class CountsNothing(Wrong):
     def append(self, batch: Batch) -> int:
         return super().append(batch) * 0
+
+
+class KeepsTheFirst(Wrong):
+    """Takes a component's first batch alone."""
+
+    def append(self, batch: Batch) -> int:
+        known = self.devices(Kind.DISK).num_rows
+        return batch.samples.num_rows if known else super().append(batch)
+
+
+class ForgetsWeights(Wrong):
+    def append(self, batch: Batch) -> int:
+        return super().append(replace(batch, weights=None))
 
 
 class ClosedInterval(Wrong):
@@ -96,6 +110,8 @@ class TakesAnything(Wrong):
 
 WRONG: dict[type[Wrong], str] = {
     CountsNothing: "append did not return the number of samples taken",
+    KeepsTheFirst: "after 44.0 of weight None the sample should be 44.0, it is 40.0",
+    ForgetsWeights: "after -1.0 of weight 4 the sample should be 70.0, it is -1.0",
     ClosedInterval: "should be [42.0, 41.0]",
     NamesAnyDevice: "a disk is told among the CPUs",
     ForgetsDevices: "the one device should be disk:A",

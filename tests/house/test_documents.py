@@ -11,6 +11,7 @@ from forewarn import config
 from forewarn.assemble.agent import AgentTree
 from forewarn.assemble.up import UpSettings
 from forewarn.domain.own_metrics import OWN_METRICS
+from forewarn.lab.settings import LabTree
 from tests.house.repository import ROOT, text, tree, under
 
 RENEW = "run `make docs`"
@@ -34,7 +35,7 @@ def test_a_reference_page_says_what_the_code_says(name: str) -> None:
 
 def test_every_setting_is_documented() -> None:
     told = page("settings.md")
-    paths = {setting.path for tree in (UpSettings, AgentTree) for setting in config.settings(tree)}
+    paths = {setting.path for tree in (UpSettings, AgentTree, LabTree) for setting in config.settings(tree)}
     assert [path for path in sorted(paths) if f"| `{path}` |" not in told and f"`[[{path}]]`" not in told] == [], RENEW
 
 

@@ -1,5 +1,6 @@
 """What is installed: the locks, the wheel, and an agent that stays light."""
 
+import os
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from tests.house.repository import ROOT, under
 
-LOCKS = ("requirements/demo.txt", "requirements/dev.txt")
+LOCKS = ("requirements/demo.txt", "requirements/dev.txt", "requirements/libvirt.txt")
 PIN = re.compile(r"^(?P<name>[a-z0-9-]+)==(?P<version>[^\s;]+)(?: ; (?P<where>.*?))? \\$")
 
 
@@ -39,6 +40,23 @@ def test_no_lock_says_where_packages_come_from(lock: str) -> None:
 
 def test_the_demo_runs_on_what_developers_test_with() -> None:
     assert _pins("requirements/demo.txt").items() <= _pins("requirements/dev.txt").items()
+
+
+def test_the_binding_to_libvirt_adds_itself_alone() -> None:
+    added = _pins("requirements/libvirt.txt").items() - _pins("requirements/dev.txt").items()
+    assert [name for name, _ in added] == ["libvirt-python"]
+
+
+@pytest.mark.parametrize(("headers", "built"), [("", True), ("/nowhere", False)])
+def test_set_up_builds_the_binding_where_headers_are_and_else_says_so(headers: str, built: bool) -> None:
+    if headers == "" and subprocess.run(["pkg-config", "--exists", "libvirt"], capture_output=True).returncode:
+        pytest.skip("pkg-config finds no libvirt: install libvirt-dev")
+    place = {"PKG_CONFIG_LIBDIR": headers} if headers else {}
+    command = ["make", "--dry-run", "--always-make", "setup"]
+    run = subprocess.run(command, cwd=ROOT, env={**os.environ, **place}, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert ("-r requirements/libvirt.txt" in run.stdout) is built
+    assert ("Without the libvirt driver: pkg-config finds no libvirt" in run.stdout) is not built
 
 
 def test_no_lock_drags_in_libraries_for_gpus() -> None:

@@ -57,7 +57,7 @@ def test_a_unit_is_hardened_and_bounded(name: str) -> None:
 
 def test_the_agent_has_the_capabilities_that_the_doctor_asks_for_and_the_server_none() -> None:
     agent, server = map(service, SERVICES)
-    capabilities = {"CAP_SYS_RAWIO", "CAP_SYS_ADMIN", "CAP_DAC_READ_SEARCH"}
+    capabilities = {"CAP_SYS_RAWIO", "CAP_SYS_ADMIN", "CAP_DAC_READ_SEARCH", "CAP_SYSLOG"}
     assert set(agent["CapabilityBoundingSet"].split()) == set(agent["AmbientCapabilities"].split()) == capabilities
     assert server["CapabilityBoundingSet"] == server["AmbientCapabilities"] == ""
     assert (agent["CPUQuota"], agent["DynamicUser"], server["User"]) == ("20%", "yes", "forewarn")

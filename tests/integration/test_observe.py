@@ -1,10 +1,12 @@
 """Mode `observe` writes nothing to the placement service, however bad things look."""
 
+import gc
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import FunctionType, MethodType, ModuleType
 
 import pyarrow as pa
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from forewarn.assemble.demo import START
 from forewarn.assemble.site import Site, SiteSettings
 from forewarn.clock import SimulatedClock
-from forewarn.control import ControlSettings
+from forewarn.control import Control, ControlSettings
 from forewarn.decide.authority import AuthoritySettings
 from forewarn.domain.authority import Grant, Mode
 from forewarn.domain.inventory import Cluster, Criticality, HostState, Kind
@@ -28,6 +30,7 @@ from forewarn.state.requests import RequestKind
 pytestmark = pytest.mark.integration
 
 CYCLES, INTERVAL_S = 6, 30.0
+WRITES = ("start", "cancel", "cordon", "uncordon")
 SURE = (1.0,) * len(HORIZONS)
 
 
@@ -40,7 +43,7 @@ class Counting:
 
     @property
     def writes(self) -> int:
-        return sum(self.calls[name] for name in ("start", "cancel", "cordon", "uncordon"))
+        return sum(self.calls[name] for name in WRITES)
 
     def inventory(self) -> Cluster:
         self.calls["inventory"] += 1
@@ -172,3 +175,24 @@ def test_the_same_run_in_mode_automatic_does_write_so_that_the_count_counts(tmp_
     run = Run(tmp_path, Mode.AUTOMATIC, Doomsayer(("host05",)))
     assert run.driver.calls["start"] == run.intended > 0
     assert not run.untouched()
+
+
+def held_by(control: Control) -> Iterator[object]:
+    """Every object that the loop could get hold of, but for what is behind a single reading call that it was given."""
+    seen, waiting = set[int](), list[object]([control])
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or isinstance(one, type | ModuleType | FunctionType | MethodType):
+            continue
+        seen.add(id(one))
+        yield one
+        waiting += gc.get_referents(one)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_only_beyond_observe_the_loop_holds_anything_that_writes(tmp_path: Path, mode: Mode) -> None:
+    run = Run(tmp_path, mode, Doomsayer())
+    writers = {type(one).__name__ for one in held_by(run.control) if all(hasattr(one, name) for name in WRITES)}
+    executors = {type(one).__name__ for one in held_by(run.control) if type(one).__name__ in ("Executor", "Cordons")}
+    assert writers == (set() if mode is Mode.OBSERVE else {"Counting", "SimulatedDriver"})
+    assert executors == (set() if mode is Mode.OBSERVE else {"Executor", "Cordons"})

@@ -1,5 +1,6 @@
 """Agent, server and a real Prometheus as processes: what one sends the other stores, through restarts."""
 
+import math
 import re
 import signal
 import socket
@@ -8,13 +9,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 from shutil import which
+from threading import Thread
 
 import httpx
+import pyarrow.compute as pc
 import pytest
 
+from forewarn.domain.inventory import Kind
 from forewarn.domain.people import Role
 from forewarn.state.credentials import Credentials, NewToken
 from forewarn.state.database import Database
@@ -176,3 +181,69 @@ def test_another_hosts_series_are_refused_and_given_up(tmp_path: Path) -> None:
         eventually(lambda: (metric(metrics, "forewarn_push_dropped_samples_total") or 0) > 0, deadline=60)
         assert server.taken() == 0
         assert (server.metric("forewarn_ingest_refused_total") or 0) > 0
+
+
+class Exporter:
+    """A page with as many series of one metric as asked for, whose values do not change."""
+
+    def __init__(self, series: int) -> None:
+        rows = [f'node_cpu_core_throttles_total{{package="0",core="{core}"}} {core}' for core in range(series)]
+        rows += ['node_disk_io_now{device="sda"} 0', 'smartctl_device{device="sda",serial_number="ZA1"} 1']
+        errors = 'smartctl_device_attribute{device="sda",attribute_id="5",attribute_value_type="raw"} 8'
+        self.total, page = float(sum(range(series))), ("\n".join([errors, *rows]) + "\n").encode()
+
+        class Page(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.end_headers()
+                self.wfile.write(page)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+        self.address = f"127.0.0.1:{self._server.server_port}"
+
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        thread = Thread(target=self._server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield self.address
+        finally:
+            self._server.shutdown()
+            self._server.server_close()
+            thread.join()
+
+
+@needs_prometheus
+def test_a_scrape_that_a_prometheus_spreads_over_bodies_and_shards_is_stored_as_one(tmp_path: Path) -> None:
+    server, exporter = Server(tmp_path), Exporter(40)
+    with ExitStack() as stack:
+        stack.enter_context(server.up())
+        config = f"""
+global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+scrape_configs:
+  - job_name: node
+    static_configs: [{{targets: ["{stack.enter_context(exporter.serving())}"]}}]
+    relabel_configs: [{{target_label: instance, replacement: "host07:9100"}}]
+remote_write:
+  - url: {server.url}/write
+    authorization: {{credentials: {server.token}}}
+    queue_config: {{min_shards: 4, max_shards: 4, max_samples_per_send: 7, batch_send_deadline: 200ms}}
+"""
+        stack.enter_context(prometheus(tmp_path, config))
+        eventually(lambda: server.taken() > 600, deadline=90)
+        assert (server.metric("forewarn_ingest_bodies_total") or 0) > 12 * 5
+        assert server.metric("forewarn_ingest_refused_total") is None
+    store, now = DuckDBStore(server.folder / "telemetry.duckdb"), datetime.now(UTC)  # noqa: TID251 - of real processes
+    throttles = store.series("cpu:host07/cpu", "cpu_core_throttles", now - timedelta(hours=1), now).column("value")
+    sectors = store.series("disk:ZA1", "smart_5", now - timedelta(hours=1), now).column("value")
+    parts = store.devices(Kind.DISK).filter(pc.field("host") == "host07").column("component").to_pylist()
+    store.close()
+    values = [value for value in throttles.to_numpy() if not math.isnan(value)]
+    assert len(values) >= 5
+    assert values[:-1] == [exporter.total] * (len(values) - 1)  # the last scrape may have been on its way
+    assert {value for value in sectors.to_numpy() if not math.isnan(value)} == {8.0}
+    assert parts == ["disk:ZA1"]

@@ -26,6 +26,7 @@ from forewarn.features.catalog import CATALOG
 from forewarn.ledger import Ledger
 from forewarn.predict.base import Forecaster
 from forewarn.state.breaker import BreakerState
+from forewarn.state.changes import ChangeEvents
 from forewarn.state.database import Database
 from forewarn.state.decisions import DecisionLog
 from forewarn.state.events import FailureEvents
@@ -86,6 +87,7 @@ class Controller:
             journal=journal,
             ladder=Ladder(self.database),
             failures=FailureEvents(self.database),
+            changes=ChangeEvents(self.database),
             orders=Orders(self.requests, *stated, AUTHORITY),
             ledger=Ledger(self.database),
             log=LogLines(self.database),

@@ -43,11 +43,11 @@ class Way:
 
     @property
     def readings(self) -> list[Reading]:
-        """What stands in the end: of two values of one time the lower one, and any value before a marker."""
+        """What stands in the end: of two values of one time the later one, and any value before a marker."""
         kept: dict[datetime, float] = {}
         for time, value in (reading for batch in self.batches for reading in batch):
             held = kept.get(time, math.nan)
-            kept[time] = value if math.isnan(held) else held if math.isnan(value) else min(value, held)
+            kept[time] = held if math.isnan(value) else value
         return sorted(kept.items())
 
 

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from forewarn.decide.narrate import part_name
 from forewarn.decide.policy import PolicySettings
 from forewarn.domain.inventory import Cluster, Component, Criticality, Host, HostState, Kind, VirtualMachine, VmState
-from forewarn.domain.plan import PROACTIVE_FAILURE_AVOIDANCE, MoveState, Outcome, Plan
+from forewarn.domain.plan import PROACTIVE_FAILURE_AVOIDANCE, MoveState, Outcome, Plan, Refusal
 from forewarn.domain.situation import LadderStep, Rung, Situation, Workload
 from tests.clusters import GIB, NOW, host, outcome, part, plan, situation, vm
 
 T = TypeVar("T")
+WORDS = ("bridge:br0", "storage:/srv/shared")  # what hosts offer and VMs need
 
 POLICY = PolicySettings(thresholds=dict.fromkeys(("cpu", "disk", "memory", "network", "power"), 0.1))
 few = settings(max_examples=settings().max_examples // 3)  # a situation has many parts and takes long to draw
@@ -34,6 +35,7 @@ def hosts(draw: st.DrawFn, name: str) -> Host:
         link=draw(st.sampled_from([0.0, 1.25e8, 1.25e9])),
         cordoned=draw(st.sampled_from([False] * 5 + [True])),
         can_receive=draw(st.sampled_from([True] * 5 + [False])),
+        offers=draw(st.sampled_from([WORDS] * 4 + [WORDS[:1], ()])),
     )
 
 
@@ -48,6 +50,7 @@ def vms(draw: st.DrawFn, name: str, on: list[str]) -> VirtualMachine:
         state=draw(st.sampled_from([VmState.RUNNING] * 6 + list(VmState))),
         immovable_because=draw(st.sampled_from([""] * 6 + ["a device is passed through"])),
         apart=draw(st.sampled_from(["", "", "", "db", "web"])),
+        needs=draw(st.sampled_from([(), (), WORDS[:1], WORDS[1:]])),
     )
 
 
@@ -131,6 +134,26 @@ def test_no_plan_puts_more_on_a_target_than_it_can_promise(seen: Situation) -> N
         there = seen.cluster.host_by_name[name]
         assert sum(each.memory_bytes for each in load[name]) <= there.memory_bytes
         assert sum(each.vcpus for each in load[name]) <= there.cpus
+
+
+@few
+@given(situations())
+@example(
+    situation(
+        [host("a"), host("b"), host("c", gib=64, offers=WORDS)],
+        [vm("v", "a", Criticality.HIGH, needs=WORDS)],
+        risks={"a": 0.9},
+    )
+)
+def test_no_plan_targets_a_host_that_lacks_what_a_vm_needs(seen: Situation) -> None:
+    made, cluster = decide(seen), seen.cluster
+    for move in made.moves:
+        assert cluster.vm_by_id[move.vm].needs <= cluster.host_by_name[move.target].offers
+    for verdict in made.verdicts:
+        if verdict.refusal is Refusal.TARGET_LACKS and verdict.target:
+            lacking = cluster.vm_by_id[verdict.vm].needs - cluster.host_by_name[verdict.target].offers
+            assert lacking
+            assert all(word in verdict.text for word in lacking)
 
 
 @few

@@ -54,7 +54,7 @@ def test_a_site_keeps_events_by_what_they_are_and_takes_a_sample_twice_as_once(
     site = Site(tmp_path, clock, SiteSettings())
     failure = FailureEvent(NOW, "host03", Kind.DISK, "disk:A", "agent", "I/O error")
     site.record([BOOT, failure])
-    assert site.changes.between(NOW, NOW + HOUR) == (BOOT,)
+    assert site.memory.changes.between(NOW, NOW + HOUR) == (BOOT,)
     assert site.memory.failures.between(NOW, NOW + HOUR) == (failure,)
     for _ in range(2):
         site.take({"host03": [Sample("node_network_up", {"device": "eth0"}, 1.0, NOW - HOUR)]}, NOW)

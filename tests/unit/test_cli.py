@@ -2,6 +2,10 @@
 
 import json
 import os
+import re
+import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import urllib.request
@@ -118,12 +122,50 @@ def test_the_agent_prints_this_hosts_telemetry_once() -> None:
     assert "\nnode_memory_MemTotal_bytes " in result.output
 
 
-def test_a_recording_that_is_not_json_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_recording_that_is_not_json_is_counted_by_name(tmp_path: Path) -> None:
     (tmp_path / "sda.json").write_text("{")
     result = RUN.invoke(cli.app, ["agent", "--once", "--smartctl-json", str(tmp_path)])
-    assert isinstance(result.exception, RecordingError)
-    assert "sda.json" in str(result.exception)
-    assert result.output == ""
+    assert result.exit_code == 0
+    assert '\nforewarn_smartctl_unreadable_total{device="sda",why="not JSON: ' in result.output
+
+
+def scraped(port: int) -> str:
+    """What the agent at a port of this machine shows; empty while it does not answer."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""
+
+
+def test_the_agent_that_serves_stays_small(tmp_path: Path) -> None:
+    """The process that runs on every host: 40 MiB on a large server, of which this machine shows less."""
+    (tmp_path / "agent.toml").write_text("[listen]\nport = 0\n")
+    program = [sys.executable, "-m", "forewarn", "agent", "--config", str(tmp_path / "agent.toml")]
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+    process = subprocess.Popen([*program, "--listen", f"127.0.0.1:{port}"], stderr=subprocess.PIPE, text=True)
+    try:
+        eventually(lambda: scraped(port), 60.0)
+        (resident,) = re.findall(r"^process_resident_memory_bytes (\d+)$", scraped(port), re.MULTILINE)
+        assert 2**20 < int(resident) <= 40 * 2**20
+    finally:
+        process.terminate()
+        told = process.communicate(timeout=30)[1]
+    assert process.returncode == 0
+    assert told == f"Metrics: http://127.0.0.1:{port}/metrics\n"
+
+
+def test_what_the_agent_cannot_do_is_one_sentence_and_an_exit_code() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        program = [sys.executable, "-m", "forewarn", "agent", "--listen", place]
+        ended = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith(f"forewarn: the agent cannot listen on {place}: ")
 
 
 def test_the_agent_can_be_scraped_until_its_clock_stops() -> None:

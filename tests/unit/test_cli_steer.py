@@ -17,7 +17,7 @@ from forewarn.domain.inventory import Kind
 from forewarn.domain.risk import FailureForecast
 from forewarn.domain.situation import LadderStep, Rung
 from forewarn.drivers.none import ObservedDriver
-from forewarn.errors import ConfigurationError, StateError
+from forewarn.errors import ConfigurationError, RecordingError, StateError
 from forewarn.ledger import Ledger
 from forewarn.state.database import Database
 from forewarn.state.leadership import Leadership
@@ -152,3 +152,36 @@ def test_a_controller_that_runs_is_asked_to_release(state: Path, database: Datab
     store.close()
     assert said.startswith("the controller was asked")
     assert [request.kind for request in Requests(database).take()] == [RequestKind.RELEASE]
+
+
+def test_failures_are_imported_whole_and_exported_again(state: Path, tmp_path: Path) -> None:
+    file = tmp_path / "tickets.jsonl"
+    row = {"time": NOW.isoformat(), "host": "host03", "kind": "disk", "component": "disk:A", "text": "dead"}
+    rows = [row, {**row, "component": "disk:B", "source": "tickets", "state": "refuted"}]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    assert "Imported: 2 failures." in run(state, "failures", "import", str(file), "--reason", "tickets of 2025").output
+    again = run(state, "failures", "import", str(file), "--reason", "again")
+    assert "Imported: 0 failures; 2 were written down already." in again.output
+    listed = json.loads(run(state, "failures", "list", "--json").output)["failures"]
+    assert [(each["component"], each["state"]) for each in listed] == [("disk:A", "confirmed"), ("disk:B", "refuted")]
+    exported = tmp_path / "exported.jsonl"
+    exported.write_text(run(state, "failures", "export").output)
+    assert "Imported: 0 failures; 2" in run(state, "failures", "import", str(exported), "--reason", "again").output
+
+
+def test_of_a_file_with_a_bad_line_nothing_is_imported_and_the_lines_are_named(state: Path, tmp_path: Path) -> None:
+    file = tmp_path / "tickets.jsonl"
+    good = {"time": NOW.isoformat(), "host": "host03", "kind": "disk", "component": "disk:A", "text": "dead"}
+    file.write_text("\n".join([json.dumps(good), *[json.dumps({**good, "kind": "rain"})] * 12]))
+    with desk(state, None, {}) as kept:
+        with pytest.raises(RecordingError, match=r"nothing is imported: line 2: .* and 2 lines more") as refused:
+            kept.import_failures(file, "tickets")
+        assert "line 11" in str(refused.value)
+        assert kept.list_failures()[0] == ()
+        with pytest.raises(StateError, match="--reason"):
+            kept.import_failures(file, " ")
+        file.write_text("\n")
+        with pytest.raises(RecordingError, match="holds no failures"):
+            kept.import_failures(file, "tickets")
+        with pytest.raises(RecordingError, match="cannot be read"):
+            kept.import_failures(tmp_path / "absent", "tickets")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.config import effective, load, reference, sample, settings
+from forewarn.config import effective, load, reference, sample, settings, tables
 from forewarn.errors import ConfigurationError
 
 
@@ -151,3 +151,55 @@ def test_each_setting_tells_what_holds_and_where_that_comes_from(tmp_path: Path)
     assert found["pump.speed_rpm"] == ("7.5", "FOREWARN_PUMP__SPEED_RPM")
     assert found["pump.colour"] == ('"red"', "default")
     assert found.keys() == {setting.path for setting in settings(Plant)}
+
+
+@dataclass(frozen=True)
+class Valve:
+    """One valve."""
+
+    uri: str
+    """Where it is."""
+    colours: tuple[Colour, ...] = ()
+    """Its colours."""
+
+
+@dataclass(frozen=True)
+class Works:
+    valves: Mapping[str, Valve] = field(default_factory=dict)
+    """A table for each valve."""
+    spare: tuple[Valve, ...] = ()
+    """Those in the cupboard."""
+    pump: Pump = field(default_factory=Pump)
+
+    label: str = "w"
+    """Its name, below a section of its own."""
+
+
+@dataclass(frozen=True)
+class Site:
+    works: Works = field(default_factory=Works)
+
+
+def test_many_of_a_kind_are_read_by_name_from_file_and_environment(tmp_path: Path) -> None:
+    path = written(tmp_path, '[works.valves.one]\nuri = "a"\ncolours = ["red"]\n[[works.spare]]\nuri = "s"\n')
+    site = load(Site, path, {"FOREWARN_WORKS__VALVES__ONE__URI": "true", "FOREWARN_WORKS__VALVES__TWO__URI": "b"})
+    assert site.works.valves == {"one": Valve("true", (Colour.RED,)), "two": Valve("b")}
+    assert site.works.spare == (Valve("s"),)
+    with pytest.raises(ConfigurationError, match=r"there is no setting 'works\.valves\.one\.url'; did you mean 'uri'"):
+        load(Site, written(tmp_path, '[works.valves.one]\nurl = "a"'))
+
+
+def test_many_of_a_kind_are_shown_with_the_settings_of_one(tmp_path: Path) -> None:
+    assert list(tables(Site)) == [("works.valves.NAME", Valve), ("works.spare", Valve)]
+    kinds = {setting.path: setting.kind for setting in settings(Site)}
+    assert (kinds["works.valves"], kinds["works.spare"]) == ("Valve by name", "tables of Valve")
+    assert "| tuple[red or blue, ...] |" in reference(Valve)
+    path = written(tmp_path, '[works.valves.one]\nuri = "a"\n')
+    valves, *_ = effective(Site, path)
+    assert tomllib.loads(f"v = {valves.value}")["v"] == {"one": {"uri": "a", "colours": []}}
+
+
+def test_a_section_stands_once_in_the_sample_also_where_another_stands_between_its_settings() -> None:
+    text = sample(Site)
+    assert text.count("[works]") == 1
+    assert tomllib.loads(text) == {"works": {"pump": {}}}

@@ -123,4 +123,4 @@ def test_the_digest_follows_meaning_and_not_words() -> None:
 def test_every_metric_has_one_key_and_words() -> None:
     assert len({metric.key for metric in METRICS}) == len(METRICS)
     assert all(metric.help for metric in METRICS)
-    assert {identity.kind for identity in IDENTITIES} == {Kind.DISK, Kind.NETWORK}
+    assert {identity.kind for identity in IDENTITIES} == {Kind.DISK, Kind.NETWORK, Kind.VM}

@@ -2,6 +2,7 @@
 
 import math
 import threading
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from forewarn.domain.inventory import Kind
 from forewarn.domain.metrics import METRICS
 from forewarn.errors import StoreUnavailable, TelemetryError
 from forewarn.features.catalog import CATALOG
-from forewarn.store.base import DEVICES, FRAME_KEYS, SAMPLES, Batch
+from forewarn.store.base import DEVICES, FRAME_KEYS, SAMPLES, TAKEN_BACK, WEIGHT, Batch
 from forewarn.store.duckdb import DuckDBSettings, DuckDBStore
 from tests.telemetry import NOON, batch, device, devices, every, rows, samples
 
@@ -42,6 +43,11 @@ def row(store: DuckDBStore, at: datetime, catalog: Catalog = HEAT) -> dict[str, 
     names = [feature.name for feature in catalog.features]
     (found,) = store.features(catalog, Kind.DISK, [at]).select(names).to_pylist()
     return found
+
+
+def held(store: DuckDBStore) -> list[float]:
+    """The samples of the last hour before noon."""
+    return list(store.series("disk:A", "disk_temperature", NOON - HOUR, NOON)["value"].to_numpy())
 
 
 # --- keeping
@@ -108,7 +114,7 @@ def test_a_batch_that_cannot_be_stored_leaves_nothing_behind(tmp_path: Path) -> 
     with duckdb.connect(str(path)) as inside:
         inside.execute(
             "CREATE OR REPLACE TABLE samples(series INTEGER, time BIGINT, value DOUBLE CHECK (value < 100),"
-            " before DOUBLE, before_time BIGINT, before_until BIGINT)"
+            " before DOUBLE, before_time BIGINT, before_until BIGINT, weight INTEGER)"
         )
     store = DuckDBStore(path)
     store.append(heat([(NOON, 1.0)]))
@@ -391,6 +397,48 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
         DuckDBStore(other)
     with duckdb.connect(str(other)) as inside:
         assert inside.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [("bills",)]
+
+
+def test_a_store_of_the_first_version_is_taken_over_with_all_that_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "telemetry.duckdb"
+    store = DuckDBStore(path)
+    store.append(heat([(NOON - MINUTE, math.nan), (NOON, 5.0)]))
+    store.close()
+    with duckdb.connect(str(path)) as inside:
+        inside.execute("ALTER TABLE samples DROP COLUMN weight")
+        inside.execute("UPDATE forewarn SET value = '1' WHERE key = 'version'")
+    for _ in range(2):
+        again = DuckDBStore(path)
+        again.append(heat([(NOON, math.nan), (NOON - MINUTE, 4.0)]))
+        assert held(again) == [4.0, 5.0]
+        assert again.features(HEAT, Kind.DISK, [NOON]).num_rows == 1
+        again.close()
+
+
+def test_of_several_samples_of_one_time_the_heaviest_stands_and_of_equals_the_later() -> None:
+    store = DuckDBStore(None)
+
+    def stands(value: float, weight: int) -> float:
+        weights = pa.chunked_array([pa.array([weight], WEIGHT)])
+        store.append(replace(heat([(NOON, value)]), weights=weights))
+        return held(store)[0]
+
+    assert stands(7.0, 4) == 7.0
+    assert stands(100.0, 2) == 7.0  # a part of a value
+    assert stands(-9.0, 4) == -9.0  # a body that came again
+    assert stands(107.0, 6) == 107.0
+    assert stands(math.nan, 0) == 107.0
+    assert math.isnan(stands(math.nan, TAKEN_BACK))
+    assert stands(3.0, 1) == 3.0
+    store.close()
+
+
+@pytest.mark.parametrize("weights", [pa.array([1, 1], WEIGHT), pa.array([1.0])])
+def test_weights_of_another_shape_are_refused(weights: "pa.Array[Any]") -> None:
+    store = DuckDBStore(None)
+    with pytest.raises(TelemetryError, match="weights are one int32 for each of its samples"):
+        store.append(replace(heat([(NOON, 1.0)]), weights=pa.chunked_array([weights])))
+    store.close()
 
 
 def test_a_store_of_another_version_is_left_alone(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from forewarn.domain.events import ChangeEvent, ChangeKind, FailureEvent, LabelState
 from forewarn.domain.inventory import Kind
 from forewarn.errors import EventError
-from forewarn.event_lines import Event, Limits, decode, encode
+from forewarn.event_lines import Event, Limits, decode, encode, export, read_failures
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 FAILED = FailureEvent(NOON, "host03", Kind.DISK, "disk:A", "kernel log", "I/O error", 0.5)
@@ -55,3 +55,27 @@ def test_what_is_wrong_is_refused_in_words_and_a_code(body: bytes, code: str, wo
     with pytest.raises(EventError, match=words) as refused:
         decode(body, Limits(events_max=2))
     assert refused.value.code == code
+
+
+def test_exported_failures_are_read_back_with_what_became_of_them() -> None:
+    refuted = FailureEvent(NOON, "host03", Kind.DISK, "disk:A", "ann", "clicked", state=LabelState.REFUTED)
+    assert read_failures(export([FAILED, refuted]), Limits()) == ([FAILED, refuted], [])
+
+
+def test_a_person_vouches_for_what_they_import_and_every_bad_line_is_named() -> None:
+    good = {"time": NOON.isoformat(), "host": "host03", "kind": "disk", "component": "disk:A", "text": "dead"}
+    lines = [
+        json.dumps(good),
+        "",
+        "no json",
+        json.dumps({**good, "text": " "}),
+        json.dumps({**good, "state": "guessed"}),
+        json.dumps({**GOOD}),
+        json.dumps({**good, "confidence": 0.5}),
+    ]
+    events, wrong = read_failures("\n".join(lines).encode(), Limits())
+    assert [event.state for event in events] == [LabelState.CONFIRMED, LabelState.OPEN]
+    assert [sentence.partition(":")[0].removesuffix(" is no JSON") for sentence in wrong] == [
+        "line 3", "line 4", "line 5", "line 6",
+    ]  # fmt: skip
+    assert "a change is no failure" in wrong[-1]

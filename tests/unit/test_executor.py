@@ -13,8 +13,8 @@ from forewarn.act.journal import Journal
 from forewarn.clock import SimulatedClock
 from forewarn.domain.inventory import Cluster
 from forewarn.domain.plan import Move, MoveState, Outcome, Plan, Refusal
-from forewarn.domain.situation import Workload
-from forewarn.drivers.base import MoveProgress
+from forewarn.domain.situation import Budget, Workload
+from forewarn.drivers.base import Copying, MoveProgress
 from forewarn.drivers.simulated import SimulatedDriver, SimulatedSettings
 from forewarn.errors import DriverUnavailable, MoveRefused, NotLeading
 from forewarn.state.database import Database
@@ -48,6 +48,8 @@ class Watchful(SimulatedDriver):
     calls: list[tuple[str, str]]
     answer_to_start: Exception | None = None
     measures = True
+    copying: Copying | None = None
+    left_behind = ""
 
     def note(self, name: str, of: Move) -> None:
         assert not self.database.busy, f"{name} was called within a transaction"
@@ -62,7 +64,7 @@ class Watchful(SimulatedDriver):
 
     def poll(self, move: Move) -> MoveProgress:
         self.note("poll", move)
-        measured = super().poll(move)
+        measured = replace(super().poll(move), copying=self.copying, left_behind=self.left_behind)
         return measured if self.measures else replace(measured, duration_s=0.0)
 
     def cancel(self, move: Move) -> None:
@@ -522,6 +524,27 @@ def test_a_move_that_the_service_cancelled_by_itself_says_so() -> None:
     assert [outcome.text for outcome in site.run()] == ["web-name stays on a: cancelled; it stays where it was"]
 
 
+def test_how_a_copy_stands_is_shown_and_not_journaled() -> None:
+    site = Site()
+    site.driver.copying = Copying(total_bytes=100 * 2**20, left_bytes=30 * 2**20, dirty_bytes_per_s=2**20, rounds=2)
+    site.run(move())
+    site.after(1)
+    assert [outcome.text for outcome in site.executor.running()] == [
+        "round 2, 30 of 100 MiB left, dirtying 1.0 MiB/s",
+    ]
+    assert [outcome.text for outcome in site.journal.in_flight()] == [""]
+    site.after(MINUTE_S)
+    assert site.executor.running() == ()
+
+
+def test_what_an_arrived_vm_leaves_behind_is_told() -> None:
+    site = Site()
+    site.driver.left_behind = "the image of its copied disk vda is still on a"
+    site.run(move())
+    [arrived] = site.after(MINUTE_S)
+    assert arrived.text == "web-name arrived on b; the image of its copied disk vda is still on a"
+
+
 def test_what_is_not_in_flight_cannot_be_cancelled() -> None:
     site = Site()
     assert site.executor.cancel("unknown", "for the test") is None
@@ -678,3 +701,13 @@ def test_a_driver_that_answers_nothing_at_all_never_lets_a_move_start() -> None:
     with pytest.raises(DriverUnavailable):
         site.driver.inventory()
     assert site.journal.in_flight() == ()
+
+
+def test_the_limits_that_are_told_are_those_of_every_guard_with_what_each_held_back() -> None:
+    site = Site()
+    site.guards.pause("storm (ann)")
+    site.run(move("vm0"))
+    budgets = {budget.name: budget for budget in site.executor.budgets(site.driver.inventory())}
+    assert budgets.keys() == {str(guard) for guard in Guard}
+    assert budgets["paused"] == Budget("paused", 1.0, 1.0, 1)
+    assert (budgets["plan_age"].held, budgets["plan_age"].limit) == (0, GENEROUS.plan_age_s_max)

@@ -39,6 +39,15 @@ def test_a_host_was_last_heard_when_its_last_part_was() -> None:
     assert last_heard(devices()) == {}
 
 
+def test_a_bmc_that_tells_of_supplies_does_not_speak_for_a_host_with_other_parts() -> None:
+    early, late = NOW - timedelta(hours=2), NOW - timedelta(hours=1)
+    of_power = devices(("a", late), ("b", late)).to_pylist()
+    for row in of_power:
+        row["kind"] = "power"
+    both = pa.Table.from_pylist([*of_power, *devices(("a", early)).to_pylist()], schema=DEVICES)
+    assert last_heard(both) == {"a": early, "b": late}
+
+
 def test_what_a_host_showed_before_it_fell_silent_says_nothing_any_more() -> None:
     heard = {"a": NOW - timedelta(seconds=301), "b": NOW - timedelta(seconds=300)}
     silent, speaking, unheard = fresh([forecast("a"), forecast("b"), forecast("c")], heard, 300.0, NOW)

@@ -166,3 +166,21 @@ def test_what_is_used_of_each_limit_is_told_with_the_limit() -> None:
     assert used[Guard.PER_SOURCE] == (2, 2)
     assert used[Guard.PER_TARGET] == (1, 2)
     assert (used[Guard.AT_ONCE], used[Guard.PER_HOUR], used[Guard.HOSTS]) == ((2, 4), (3, 6), (1, 6))
+
+
+def test_ages_and_the_pause_are_told_as_limits_with_how_much_of_them_is_used() -> None:
+    guards, later = Guards(SETTINGS), NOW + timedelta(seconds=90)
+    assert guards.used(small_cluster(), later) == {
+        Guard.PLAN_AGE: (0.0, 60),
+        Guard.INVENTORY_AGE: (90.0, 120),
+        Guard.PAUSED: (0.0, 1.0),
+    }
+    guards.pause("storm (ann)")
+    guards.closed_because(plan_of(move(), at=NOW + timedelta(seconds=60)), small_cluster(), later)
+    used = guards.used(small_cluster(), later)
+    assert (used[Guard.PLAN_AGE], used[Guard.PAUSED]) == ((30.0, 60), (1.0, 1.0))
+
+
+def test_every_guard_has_a_limit_that_is_told() -> None:
+    told = {*slots().used(), *Guards(SETTINGS).used(small_cluster(), NOW)}
+    assert told == set(Guard)

@@ -1,10 +1,12 @@
 """Several placement services look like one; a move stays within the service that has its source."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from forewarn.clock import SimulatedClock
+from forewarn.domain.inventory import Cluster, Remark
 from forewarn.domain.plan import MoveState
 from forewarn.domain.situation import Workload
 from forewarn.drivers.base import Watched
@@ -32,6 +34,15 @@ def test_the_inventories_are_merged_in_the_order_of_the_drivers() -> None:
     assert len(cluster.components) == 6
     assert {load.vm for load in Two().joined.workloads()} == {"web", "db"}
     assert Two().joined.name == "simulated+simulated"
+
+
+def test_the_remarks_of_every_driver_are_kept() -> None:
+    class Remarking(SimulatedDriver):
+        def inventory(self) -> Cluster:
+            return replace(super().inventory(), remarks=(Remark("a", "a does not answer"),))
+
+    joined = JoinedDriver([Two().second, Remarking(small_cluster(), [], SimulatedClock(NOW))])
+    assert joined.inventory().remarks == (Remark("a", "a does not answer"),)
 
 
 def test_what_two_drivers_name_is_told_once_by_the_first() -> None:

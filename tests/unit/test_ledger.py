@@ -126,6 +126,7 @@ def test_a_failure_of_the_part_within_the_horizon_confirms_it(site: Site, days: 
         failed(DISK),
         failed(CPU, component=""),
         failed(CPU, state=LabelState.REFUTED),
+        failed(CPU, confidence=0.3),
     ],
 )
 def test_no_other_failure_confirms_it(site: Site, event: FailureEvent) -> None:
@@ -133,6 +134,13 @@ def test_no_other_failure_confirms_it(site: Site, event: FailureEvent) -> None:
     site.after(1)
     site.judge(event, alive=(CPU,))
     assert site.states() == [("open", "")]
+
+
+def test_weak_evidence_for_which_a_person_vouches_confirms_it(site: Site) -> None:
+    site.raised(CPU)
+    site.after(1)
+    site.judge(failed(CPU, confidence=0.3, state=LabelState.CONFIRMED), alive=(CPU,))
+    assert [state for state, _ in site.states()] == ["confirmed"]
 
 
 def test_of_two_failures_the_one_within_the_horizon_counts(site: Site) -> None:

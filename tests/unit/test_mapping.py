@@ -2,7 +2,8 @@
 
 import math
 import re
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ import pytest
 from forewarn.domain.inventory import Kind
 from forewarn.domain.metrics import Identity
 from forewarn.domain.telemetry import Combine, Metric, Sample
-from forewarn.store.base import DEVICES, SAMPLES, Batch
-from forewarn.store.mapping import Mapper
+from forewarn.store.base import DEVICES, SAMPLES, TAKEN_BACK, Batch
+from forewarn.store.mapping import Mapper, MappingSettings
 from tests.telemetry import NOON
 
 
@@ -54,7 +55,8 @@ def test_an_identity_is_remembered_for_its_host_and_for_no_other() -> None:
 def test_a_replaced_drive_is_another_component_from_then_on() -> None:
     mapper = Mapper()
     mapper.map("host03", [drive("sda", "OLD"), attribute("sda", 5, 8.0)], NOON)
-    assert values(mapper.map("host03", [drive("sda", "NEW"), attribute("sda", 5, 0.0)], NOON)) == {
+    later = NOON + timedelta(minutes=1)
+    assert values(mapper.map("host03", [drive("sda", "NEW"), attribute("sda", 5, 0.0)], later)) == {
         ("disk:NEW", "smart_5"): 0.0
     }
 
@@ -223,3 +225,78 @@ def test_a_sensor_that_gets_its_label_later_is_looked_up_anew() -> None:
     assert values(mapper.map("h", [volts], NOON)) == {}
     mapper.map("h", [Sample("node_hwmon_sensor_label", {**at, "label": "+12V"}, 1.0)], NOON)
     assert values(mapper.map("h", [volts], NOON)) == {("power:h/power", "board_volts"): 12.1}
+
+
+def core(number: int, value: float, time: datetime = NOON) -> Sample:
+    return Sample("node_cpu_core_throttles_total", {"core": str(number)}, value, time)
+
+
+def test_a_later_body_of_a_scrape_gives_the_value_of_all_that_came() -> None:
+    mapper = Mapper()
+    first = mapper.map("h", [core(0, 7.0)], NOON, whole=False)
+    second = mapper.map("h", [core(1, 100.0)], NOON, whole=False)
+    assert (values(first), values(second)) == (
+        {("cpu:h/cpu", "cpu_core_throttles"): 7.0},
+        {("cpu:h/cpu", "cpu_core_throttles"): 107.0},
+    )
+    assert [batch.weights.to_pylist() for batch in (first, second) if batch.weights is not None] == [[1], [2]]
+
+
+@pytest.mark.parametrize(
+    "limits", [MappingSettings(values_max=0), MappingSettings(host_scrapes_max=0), MappingSettings(host_series_max=0)]
+)
+def test_past_what_may_be_remembered_a_body_is_joined_with_nothing_and_what_waited_is_filed(
+    limits: MappingSettings,
+) -> None:
+    mapper = Mapper(settings=limits)
+    up = replace(Sample("node_network_up", {"device": "eth0"}, 1.0), time=NOON)
+    found = values(mapper.map("h", [core(0, 7.0), up], NOON, whole=False))
+    assert found == {("cpu:h/cpu", "cpu_core_throttles"): 7.0, ("network:h/eth0", "nic_up"): 1.0}
+    assert values(mapper.map("h", [core(1, 100.0)], NOON, whole=False)) == {("cpu:h/cpu", "cpu_core_throttles"): 100.0}
+    assert mapper.waiting().samples.num_rows == 0
+
+
+def test_of_many_scrapes_the_ones_that_were_touched_last_are_remembered() -> None:
+    mapper = Mapper(settings=MappingSettings(host_scrapes_max=2))
+    times = [NOON + timedelta(seconds=15 * number) for number in range(3)]
+    for time in times:
+        mapper.map("h", [core(0, 7.0, time)], NOON, whole=False)
+    found = [values(mapper.map("h", [core(1, 100.0, time)], NOON, whole=False)) for time in reversed(times)]
+    assert [value for each in found for value in each.values()] == [107.0, 107.0, 100.0]
+
+
+def test_what_a_new_device_shows_waits_for_its_serial_and_no_longer_than_may_be() -> None:
+    mapper = Mapper(settings=MappingSettings(settle_s=10.0))
+    reading, nameless = replace(attribute("sda", 5, 8.0), time=NOON), replace(attribute("sdb", 5, 1.0), time=NOON)
+    assert values(mapper.map("h", [reading, nameless], NOON, whole=False)) == {}
+    assert values(mapper.map("h", [replace(drive("sda", "ZA1"), time=NOON)], NOON, whole=False)) == {}
+    soon, late = NOON + timedelta(seconds=9), NOON + timedelta(seconds=10)
+    assert values(mapper.map("another", [], soon)) == {}
+    found = mapper.map("another", [], late)
+    assert values(found) == {("disk:ZA1", "smart_5"): 8.0, ("disk:h/sdb", "smart_5"): 1.0}
+    assert set(found.devices.column("host").to_pylist()) == {"h"}
+    assert values(mapper.map("h", [replace(reading, time=late)], late, whole=False)) == {("disk:ZA1", "smart_5"): 8.0}
+
+
+def test_a_replaced_drives_values_that_came_before_its_serial_are_taken_back_from_the_old_one() -> None:
+    mapper, later = Mapper(), NOON + timedelta(minutes=1)
+    mapper.map("h", [drive("sda", "OLD"), attribute("sda", 5, 8.0)], NOON)
+    reading = replace(attribute("sda", 5, 0.0), time=later)
+    assert values(mapper.map("h", [reading], later, whole=False)) == {("disk:OLD", "smart_5"): 0.0}
+    mended = mapper.map("h", [replace(drive("sda", "NEW"), time=later)], later, whole=False)
+    assert mended.weights is not None
+    assert dict(zip(values(mended), mended.weights.to_pylist(), strict=True)) == {
+        ("disk:NEW", "smart_5"): 1,
+        ("disk:OLD", "smart_5"): TAKEN_BACK,
+    }
+
+
+def test_values_of_a_backlog_are_of_the_drive_that_was_there_at_their_time() -> None:
+    earlier = NOON - timedelta(hours=1)
+    scrape = [
+        replace(sample, time=time)
+        for time, serial in ((NOON, "NEW"), (earlier, "OLD"))
+        for sample in (attribute("sda", 5, 8.0), drive("sda", serial))
+    ]
+    found = Mapper().map("h", scrape, NOON).samples.to_pylist()
+    assert {row["component"]: row["time"] for row in found} == {"disk:NEW": NOON, "disk:OLD": earlier}

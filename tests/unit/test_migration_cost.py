@@ -67,6 +67,13 @@ def test_a_guest_of_unknown_workload_is_taken_for_a_busy_one() -> None:
     assert estimate(8 * GB, None, GB, PLAIN) == estimate(8 * GB, assumed, GB, PLAIN)
 
 
+def test_what_is_not_known_of_a_workload_is_assumed_and_what_is_known_is_not() -> None:
+    half = Workload("vm", 1.0, 1e6, None)
+    assert estimate(8 * GB, half, GB, PLAIN) == estimate(8 * GB, workload(1e6, 2 * GB), GB, PLAIN)
+    nothing = Workload("vm", 1.0, None, None)
+    assert estimate(8 * GB, nothing, GB, PLAIN) == estimate(8 * GB, None, GB, PLAIN)
+
+
 def test_the_slower_end_and_the_share_make_the_rate() -> None:
     assert link_rate(1e9, 4e8, MigrationSettings(link_share=0.5)) == 2e8
 

@@ -13,8 +13,9 @@ from forewarn.decide.narrate import (
     ladder_lines,
     moved_away,
     outcome_line,
+    remark_lines,
 )
-from forewarn.domain.inventory import Cluster, Criticality, Host, HostState, Kind, VirtualMachine
+from forewarn.domain.inventory import Cluster, Criticality, Host, HostState, Kind, Remark, VirtualMachine
 from forewarn.domain.plan import PROACTIVE_FAILURE_AVOIDANCE, Move, MoveState, Outcome, Plan
 from forewarn.domain.risk import FailureForecast, Reason
 from forewarn.domain.situation import LadderStep, Rung, Severity, Situation
@@ -36,6 +37,24 @@ CLUSTER = Cluster(NOW, hosts=(Host("host03"), Host("host09")), vms=(VM,))
 
 def with_state(state: HostState) -> Cluster:
     return replace(CLUSTER, hosts=(Host("host03", state), Host("host09")))
+
+
+def test_a_remark_of_the_driver_is_told_when_it_comes_and_when_it_goes_and_not_between() -> None:
+    quiet, loud = CLUSTER, replace(CLUSTER, remarks=(Remark("host09", "host09 does not answer"),))
+    (came,) = remark_lines(quiet, loud)
+    assert (came.text, came.host, came.severity) == ("host09 does not answer", "host09", Severity.WARNING)
+    assert [line.text for line in remark_lines(None, loud)] == ["host09 does not answer"]
+    assert remark_lines(loud, loud) == ()
+    (went,) = remark_lines(loud, quiet)
+    assert (went.text, went.host, went.severity) == ("no more: host09 does not answer", "host09", Severity.INFO)
+
+
+def test_a_flood_of_remarks_is_told_by_its_first_few_and_their_number() -> None:
+    flood = replace(CLUSTER, remarks=tuple(Remark(f"h{n}", f"h{n} refuses the password") for n in range(40)))
+    lines = remark_lines(CLUSTER, flood)
+    assert lines[0].text == "h0 refuses the password"
+    assert lines[-1].text == "and 28 remarks more of the placement service"
+    assert len(lines) == 13
 
 
 def test_a_rung_that_changed_is_said_with_the_forecast_behind_it() -> None:

@@ -74,6 +74,24 @@ def test_a_host_whose_driver_can_only_look_receives_nothing() -> None:
     assert only_refusal(host("b", can_receive=False)).refusal is Refusal.TARGET_CANNOT_RECEIVE
 
 
+def test_a_host_that_lacks_what_the_vm_needs_is_passed_over_and_the_verdict_names_it() -> None:
+    needs = ("storage:/srv/shared", "bridge:br0", "machine:q35")
+    mover, offers = vm("v", "a", needs=needs), ("bridge:br0", "bridge:br1")
+    found, passed = search(projection([host("a"), host("b", gib=512, offers=offers), host("c", offers=needs)]), mover)
+    assert found == ["c"]
+    assert passed[0].refusal is Refusal.TARGET_LACKS
+    assert passed[0].text == "vm-v cannot go to b: it lacks machine:q35, storage:/srv/shared"
+
+
+def test_of_many_things_that_a_host_lacks_the_first_few_are_named() -> None:
+    _, passed = search(projection([host("a"), host("b")]), vm("v", "a", needs=[f"pcpu:{n}" for n in range(9)]))
+    assert passed[0].text.endswith("it lacks pcpu:0, pcpu:1, pcpu:2, pcpu:3 and 5 more")
+
+
+def test_a_vm_without_needs_goes_to_a_host_without_offers() -> None:
+    assert search(projection([host("a"), host("b")]))[0] == ["b"]
+
+
 def test_a_cordoned_host_receives_nothing() -> None:
     assert only_refusal(host("b", cordoned=True)).refusal is Refusal.TARGET_CORDONED
 

@@ -52,6 +52,13 @@ class HeldCordon:
 Told = tuple[str, str]  # a host, and what was done about it
 
 
+def held(database: Database) -> tuple[HeldCordon, ...]:
+    """What Forewarn has cordoned, by host, as the state database has it."""
+    with database.read() as connection:
+        rows = connection.execute(select(CORDONS).order_by(CORDONS.c.host)).all()
+    return tuple(HeldCordon(row.host, row.set_at, row.expires_at, row.why) for row in rows)
+
+
 class Cordons:
     """The cordons of this site. `settle` is called once a cycle, `release` by whoever cleans up."""
 
@@ -69,9 +76,7 @@ class Cordons:
 
     def held(self) -> tuple[HeldCordon, ...]:
         """What is cordoned by Forewarn, by host."""
-        with self._database.read() as connection:
-            rows = connection.execute(select(CORDONS).order_by(CORDONS.c.host)).all()
-        return tuple(HeldCordon(row.host, row.set_at, row.expires_at, row.why) for row in rows)
+        return held(self._database)
 
     def settle(self, wanted: Iterable[Cordon], cluster: Cluster, *, stopped: bool = False) -> tuple[Told, ...]:
         """Set what is wanted, renew what goes on, lift the rest; returns each change in words, by host.

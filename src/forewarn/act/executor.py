@@ -36,6 +36,7 @@ class Executor:
         self._journal = journal
         self._clock = clock
         self._epoch = 0
+        self._copying: dict[str, str] = {}  # by move, how its copy stood when last asked
 
     def lead(self) -> tuple[Outcome, ...]:
         """Take the lead or renew it. A new leader compares what the journal holds in flight with the placement service.
@@ -81,11 +82,21 @@ class Executor:
         taken_over = self.lead()
         return taken_over + tuple(outcome for request in requests for outcome in self._obey(request))
 
+    def running(self) -> tuple[Outcome, ...]:
+        """What is in flight, and how its copy stands where that is told; it is shown, not journaled."""
+        flights = self._journal.in_flight()
+        self._copying = {flight.move.id: self._copying.get(flight.move.id, "") for flight in flights}
+        return tuple(replace(flight, text=flight.text or self._copying[flight.move.id]) for flight in flights)
+
     def budgets(self, cluster: Cluster) -> tuple[Budget, ...]:
         """Each limit on moves: how much of it is used now, and how often it has held something back."""
-        begun = self._journal.intended_since(self._clock.now() - HOUR)
-        used = Slots(self.guards.settings, self._journal.in_flight(), begun, cluster).used()
-        return tuple(Budget(str(guard), now, limit, self.guards.hits[guard]) for guard, (now, limit) in used.items())
+        now = self._clock.now()
+        begun = self._journal.intended_since(now - HOUR)
+        slots = Slots(self.guards.settings, self._journal.in_flight(), begun, cluster)
+        used = {**slots.used(), **self.guards.used(cluster, now)}
+        return tuple(
+            Budget(str(guard), found, limit, self.guards.hits[guard]) for guard, (found, limit) in used.items()
+        )
 
     # --- requests -----------------------------------------------------------------------------------
 
@@ -120,6 +131,7 @@ class Executor:
             progress = self._mover.poll(move)
         except TemporaryError:
             return None
+        self._copying[move.id] = str(progress.copying or "")
         outcome = _after(flight, progress, self._clock.now())
         if replace(outcome, time=flight.outcome.time) == flight.outcome:
             return None
@@ -239,6 +251,7 @@ def _never_began(flight: Flight, text: str, now: datetime) -> Outcome:
 def _ending(move: Move, progress: MoveProgress, cancel_asked: str) -> str:
     if progress.state is MoveState.SUCCEEDED:
         late = f" before it could be cancelled ({cancel_asked})" if cancel_asked else ""
-        return f"{move.vm_name} arrived on {move.target}{late}"
+        note = f"; {progress.left_behind}" if progress.left_behind else ""
+        return f"{move.vm_name} arrived on {move.target}{late}{note}"
     cancelled = progress.state is MoveState.CANCELLED and cancel_asked
     return f"{move.vm_name} stays on {move.source}: {cancelled or progress.text}"

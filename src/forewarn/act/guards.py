@@ -68,6 +68,7 @@ class Guards:
         self.settings = settings or GuardSettings()
         self.paused = paused
         self.hits: Counter[Guard] = Counter()
+        self._plan_age_s = 0.0  # of the plan that was looked at last, when it was
 
     def pause(self, reason: str) -> None:
         """Let no move start until `resume`; running moves go on."""
@@ -78,6 +79,7 @@ class Guards:
 
     def closed_because(self, plan: Plan, cluster: Cluster, now: datetime) -> tuple[Guard, str] | None:
         """Why nothing of `plan` may start now, if that is so."""
+        self._plan_age_s = _age_s(plan.time, now)
         if self.paused:
             return Guard.PAUSED, f"moves are paused: {self.paused}"
         late = self._late(plan.time, self.settings.plan_age_s_max, now)
@@ -89,6 +91,14 @@ class Guards:
         if cluster.generation < plan.generation:
             return Guard.INVENTORY_AGE, "the inventory is older than the plan"
         return None
+
+    def used(self, cluster: Cluster, now: datetime) -> Mapping[Guard, tuple[float, float]]:
+        """How old plan and inventory are and may be, in seconds, and whether moves are paused: 1 of 1 if so."""
+        return {
+            Guard.PLAN_AGE: (self._plan_age_s, self.settings.plan_age_s_max),
+            Guard.INVENTORY_AGE: (_age_s(cluster.time, now), self.settings.inventory_age_s_max),
+            Guard.PAUSED: (float(bool(self.paused)), 1.0),
+        }
 
     def held(self, move: Move, guard: Guard, text: str) -> Verdict:
         """Count a move that a guard holds back, and say so."""
@@ -103,6 +113,10 @@ class Guards:
         if age_s < -self.settings.clock_skew_s_max:
             return f"{-age_s:.0f} s ahead of this machine's clock: one of the two clocks is wrong"
         return ""
+
+
+def _age_s(time: datetime, now: datetime) -> float:
+    return round(max(0.0, (now - time).total_seconds()), 1)
 
 
 class Slots:

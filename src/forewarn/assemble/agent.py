@@ -7,7 +7,7 @@ import random
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from forewarn.collect import exposition, listen
 from forewarn.collect.agent import Agent, AgentSettings, build_collectors
 from forewarn.collect.agent import once as collected_once
 from forewarn.collect.base import Round
+from forewarn.collect.changes import tell_stop
 from forewarn.collect.listen import ListenSettings
 from forewarn.collect.push import Pusher, PushSettings, warn_of_readers
 from forewarn.collect.transport import HttpPost
@@ -75,6 +76,7 @@ def _pushing(tree: AgentTree, clock: RealClock, stack: ExitStack) -> Callable[[]
     pusher = Pusher(tree.push, host, post, clock, random.Random())  # noqa: S311 - spreads tries, no secret
     stack.callback(pusher.close)
     settings = replace(tree.agent, folder=tree.agent.folder or tree.push.folder)
+    stack.callback(told_to_stop, settings)
     agent = Agent((*build_collectors(settings, clock), pusher), pusher.take, clock, settings)
     for run, name in ((agent.run, "rounds"), (pusher.run, "push")):
         stack.callback(_started(lambda run=run: run(lambda: clock.stopped), name).join)  # type: ignore[misc]
@@ -86,6 +88,13 @@ def _pushing(tree: AgentTree, clock: RealClock, stack: ExitStack) -> Callable[[]
         return found
 
     return scraped
+
+
+def told_to_stop(settings: AgentSettings) -> None:
+    """Leave word for the next start that this end was asked for: a reboot that follows is no crash."""
+    if settings.folder is not None:
+        with suppress(OSError):  # without the word the next boot counts as unasked, and says how sure that is
+            tell_stop(settings.root, settings.folder)
 
 
 def _started(run: Callable[[], None], name: str) -> threading.Thread:

@@ -109,7 +109,7 @@ class _Demo:
         self.site = Site(folder, clock, replace(site_settings, control=control, authority=authority, policy=policy))
         self.own_name = _own_name(self.simulation)
         self._history_days = settings.history_days
-        observed = ObservedDriver(self._own_devices, clock)
+        observed = ObservedDriver(self._own_devices, clock, redundancy=self.site.mapper.redundancy)
         self.control: Control = self.site.control(JoinedDriver([self.simulation.driver, observed]))
         lines = [sources_sentence(self.site.forecaster)]
         if settings.moves:

@@ -15,7 +15,10 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
+from forewarn.assemble.libvirt_doctor import libvirt_findings
+from forewarn.assemble.placing import DriverKind
 from forewarn.assemble.site import SiteSettings, build_forecaster, sources_sentence
+from forewarn.domain.authority import Mode
 from forewarn.domain.finding import Finding, State
 from forewarn.errors import ForewarnError, ModelError, StateError, StoreUnavailable
 from forewarn.state.database import schema_of
@@ -43,7 +46,7 @@ def controller_findings(
 ) -> Iterator[Finding]:
     """Everything that is found of the controller whose files lie in `folder`.
 
-    `drivers` is what a placement service finds of itself; without any, nothing can be moved.
+    `drivers` is what a placement service finds of itself; where it is not given, the one of the settings is asked.
     """
     server = ask(settings)
     yield from server_findings(server, now)
@@ -58,7 +61,7 @@ def controller_findings(
         yield from store_findings(folder / "telemetry.duckdb", now, running=server is not None)
         yield from database_findings(folder / "state.sqlite")
         yield from snapshot_findings(folder / "snapshot.json", now)
-    yield from drivers if drivers is not None else no_driver()
+    yield from drivers if drivers is not None else driver_findings(folder, settings)
     yield from receivers(settings)
 
 
@@ -201,6 +204,24 @@ def snapshot_findings(path: Path, now: datetime) -> Iterator[Finding]:
     else:
         text = f"cycle {found.cycle} ended {_age(now - found.time)} ago in mode {found.mode}"
         yield Finding("cycle", State.OK, text, place=str(path))
+
+
+def driver_findings(folder: Path, settings: SiteSettings) -> Iterator[Finding]:
+    """What the placement service of the settings finds of itself."""
+    if settings.driver.kind is DriverKind.NONE:
+        yield from no_driver()
+    else:
+        writing = settings.authority.mode_max is not Mode.OBSERVE
+        yield from libvirt_findings(settings.libvirt, _heard(folder / "snapshot.json"), writing=writing)
+
+
+def _heard(path: Path) -> frozenset[str] | None:
+    """The hosts that telemetry knew in the last cycle; None where no cycle tells."""
+    try:
+        found = SnapshotFile(path).read()
+    except (StateError, OSError):
+        return None
+    return frozenset(part.host for part in found.cluster.components) if found else None
 
 
 def no_driver() -> Iterator[Finding]:

@@ -3,13 +3,13 @@
 What it gets from outside is the driver, the clock and the folder in which everything is kept.
 """
 
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import pyarrow as pa
-
+from forewarn.act import cordons
 from forewarn.act.cordons import Cordons, CordonSettings
 from forewarn.act.executor import Executor
 from forewarn.act.guards import Guards, GuardSettings
@@ -18,6 +18,7 @@ from forewarn.act.orders import Orders
 from forewarn.alerts.settings import AlertSettings
 from forewarn.assemble.alerts import prepare
 from forewarn.assemble.decisions import FILE as DECISION_FILE
+from forewarn.assemble.placing import DriverSettings, Placing, place
 from forewarn.clock import Clock
 from forewarn.control import Control, ControlSettings, Hands, Memory, Rules
 from forewarn.decide.authority import AuthoritySettings
@@ -29,6 +30,8 @@ from forewarn.domain.inventory import COMPONENT_KINDS, Kind
 from forewarn.domain.situation import LogLine, Severity
 from forewarn.domain.telemetry import Sample
 from forewarn.drivers.base import Driver, Watched
+from forewarn.drivers.libvirt.settings import LibvirtSettings
+from forewarn.drivers.none import ObservedDriver
 from forewarn.errors import ModelError
 from forewarn.features.catalog import CATALOG
 from forewarn.ledger import Ledger, LedgerSettings
@@ -52,9 +55,9 @@ from forewarn.state.log import LogLines, LogSettings
 from forewarn.state.requests import Requests, RequestSettings
 from forewarn.state.snapshot import SnapshotFile
 from forewarn.state.windows import Windows
-from forewarn.store.base import Batch
 from forewarn.store.duckdb import DuckDBSettings, DuckDBStore
-from forewarn.store.mapping import Mapper
+from forewarn.store.layout import joined
+from forewarn.store.mapping import Mapper, MappingSettings
 from forewarn.web.app import create_app
 from forewarn.web.server import Server, serve
 from forewarn.web.settings import WebSettings
@@ -95,7 +98,10 @@ class PredictSettings:
 class SiteSettings:
     """The whole configuration of a controller."""
 
+    driver: DriverSettings = field(default_factory=DriverSettings)
+    libvirt: LibvirtSettings = field(default_factory=LibvirtSettings)
     store: DuckDBSettings = field(default_factory=DuckDBSettings)
+    mapping: MappingSettings = field(default_factory=MappingSettings)
     state: StateSettings = field(default_factory=StateSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
@@ -175,6 +181,7 @@ class Site:
             journal=Journal(self.database, settings.state.journal, leadership),
             ladder=Ladder(self.database),
             failures=FailureEvents(self.database),
+            changes=ChangeEvents(self.database, settings.state.changes),
             orders=Orders(requests, grants, windows, breaker, settings.authority),
             ledger=Ledger(self.database, settings.ledger),
             log=LogLines(self.database, folder / "log.jsonl", settings.state.log),
@@ -183,37 +190,60 @@ class Site:
             decision=folder / DECISION_FILE,
         )
         self.alerter = build_alerter(self.database) if build_alerter else None
-        self.changes = ChangeEvents(self.database, settings.state.changes)
-        self._mapper = Mapper()
+        self.meters: list[Callable[[], Mapping[str, float]]] = [self.alerter.metrics] if self.alerter else []
+        self.mapper = Mapper(settings=settings.mapping)
+        self._taking = threading.Lock()
+        self._placing: Placing | None = None
         self._log(self.store.notices, Severity.WARNING)
+
+    @property
+    def acts(self) -> bool:
+        """Whether any mode may go beyond `observe`."""
+        return self.settings.authority.mode_max is not Mode.OBSERVE
+
+    def driver(self) -> Driver:
+        """The driver that the settings name, closed with this site. Raises ConfigurationError."""
+
+        def leases() -> Mapping[str, datetime]:
+            return {cordon.host: cordon.expires_at for cordon in cordons.held(self.database)}
+
+        def observe(whole_host: Collection[Kind]) -> ObservedDriver:
+            redundancy = self.mapper.redundancy
+            return ObservedDriver(self.store.devices, self.clock, whole_host=whole_host, redundancy=redundancy)
+
+        settings = self.settings
+        self._placing = place(settings.driver, settings.libvirt, observe, self.clock, leases, writing=self.acts)
+        return self._placing.driver
 
     def control(self, driver: Driver) -> Control:
         """The control loop over `driver`. Where no mode goes beyond `observe` it is handed nothing that could write."""
         policy = with_default_thresholds(self.settings.policy, self.forecaster.thresholds(self.settings.policy.horizon))
-        acts = self.settings.authority.mode_max is not Mode.OBSERVE
         return Control(
-            driver if acts else Watched(driver),
+            driver if self.acts else Watched(driver),
             self.store,
             CATALOG,
             self.forecaster,
             Rules(policy, self.settings.authority, self.settings.windows),
             self.memory,
-            self._hands(driver) if acts else None,
+            self._hands(driver) if self.acts else None,
             self.clock,
             self.settings.control,
             *([self.alerter.tell] if self.alerter else []),
         )
 
     def take(self, shown: Mapping[str, Iterable[Sample]], now: datetime) -> None:
-        """Store what the hosts' exporters show, in one batch. Safe to call from several threads."""
-        batches = [self._mapper.map(host, samples, now) for host, samples in shown.items()]
-        if batches:
-            self.store.append(
-                Batch(
-                    pa.concat_tables([batch.samples for batch in batches]),
-                    pa.concat_tables([batch.devices for batch in batches]),
-                )
-            )
+        """Store what the hosts' exporters show, each host's scrape whole, in one batch. Safe to call from threads."""
+        self._take(shown, now, whole=True)
+
+    def receive(self, shown: Mapping[str, Iterable[Sample]], now: datetime) -> None:
+        """Store what came in one body: of each host maybe a part of a scrape alone. Safe to call from threads."""
+        self._take(shown, now, whole=False)
+
+    def _take(self, shown: Mapping[str, Iterable[Sample]], now: datetime, *, whole: bool) -> None:
+        with self._taking:  # later parts of a scrape are stored later
+            batches = [self.mapper.map(host, samples, now, whole=whole) for host, samples in shown.items()]
+            if batches:
+                self.store.append(joined(batches))
 
     def record(self, events: Iterable[ChangeEvent | FailureEvent]) -> None:
         """Store what an agent noticed."""
@@ -221,11 +251,12 @@ class Site:
         if failures := [event for event in events if isinstance(event, FailureEvent)]:
             self.memory.failures.record(failures)
         if changes := [event for event in events if isinstance(event, ChangeEvent)]:
-            self.changes.record(changes)
+            self.memory.changes.record(changes)
 
     def metrics(self) -> Mapping[str, float]:
         """What the parts of the controller count about themselves, for /metrics."""
-        return self.alerter.metrics() if self.alerter else {}
+        meters = (*self.meters, *([self._placing.metrics] if self._placing else []))
+        return {name: value for meter in meters for name, value in meter().items()}
 
     def serve(self) -> Server:
         """Start the pages and the API. Raises ConfigurationError where they cannot be served as configured."""
@@ -238,7 +269,7 @@ class Site:
             self.metrics,
             credentials=self.credentials,
             audit=self.audit,
-            take=self.take,
+            take=self.receive,
             record=self.record,
         )
         return serve(app, self.settings.web)
@@ -247,7 +278,10 @@ class Site:
         """End cleanly: whoever waits for the lead need not wait for the lease to run out."""
         if self.alerter:
             self.alerter.close()
+        if self._placing:
+            self._placing.close()
         self.memory.journal.leadership.release()
+        self.store.append(self.mapper.waiting())
         self.store.close()
         self.database.close()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from forewarn import event_lines
 from forewarn.act.cordons import Cordons
 from forewarn.assemble.kept import Kept, opened
 from forewarn.assemble.site import DATABASE_FILE
@@ -20,12 +21,13 @@ from forewarn.domain.events import FailureEvent, LabelState
 from forewarn.domain.inventory import Kind
 from forewarn.drivers.base import Cordoner
 from forewarn.drivers.none import ObservedDriver
-from forewarn.errors import ConfigurationError, StateError
+from forewarn.errors import ConfigurationError, RecordingError, StateError
 from forewarn.ledger import Judged, Ledger
 from forewarn.state.events import FailureEvents
 from forewarn.state.leadership import Leadership
 from forewarn.state.requests import Request, RequestKind, Requests
 
+BAD_LINES_TOLD = 10
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -52,6 +54,20 @@ class Desk:
         if not self.failures.record([replace(event, source=self.kept.who)]):
             raise StateError(f"that failure of {event.component or event.host} is written down already")
         self.kept.record("failures.add", event.component or event.host, event.text, {"host": event.host})
+
+    def import_failures(self, path: Path, why: str) -> tuple[int, int]:
+        """Take over the failures in a file of JSON lines: all, or none. Returns how many were new, and how many known.
+
+        Raises StateError without a reason, RecordingError for a file that cannot be read or whose lines are not all
+        failures, with every such line (the first `BAD_LINES_TOLD`).
+        """
+        if not why.strip():
+            raise StateError("say where these failures come from with --reason: models learn from them")
+        events = _failures_of(path)
+        sourced = [event if event.source else replace(event, source=self.kept.who) for event in events]
+        new = len(self.failures.record(sourced))
+        self.kept.record("failures.import", path.name, why, {"new": str(new), "known": str(len(events) - new)})
+        return new, len(events) - new
 
     def judge(self, component: str, state: LabelState, why: str) -> tuple[int, bool]:
         """Say whether a part really failed, or was to fail: of its failures how many, and whether of its forecast.
@@ -116,6 +132,20 @@ def failure(host: str, component: str, kind: str, at: str, text: str, now: datet
     if named not in set(Kind):
         raise ConfigurationError(f"--kind {named}: known are {', '.join(Kind)}")
     return FailureEvent(moment(at, now), host, Kind(named), component, "", text, state=LabelState.CONFIRMED)
+
+
+def _failures_of(path: Path) -> list[FailureEvent]:
+    try:
+        body = path.read_bytes()
+    except OSError as problem:
+        raise RecordingError(f"{path} cannot be read: {problem.strerror}") from problem
+    events, wrong = event_lines.read_failures(body, event_lines.Limits())
+    if wrong:
+        more = f"; and {len(wrong) - BAD_LINES_TOLD} lines more" if len(wrong) > BAD_LINES_TOLD else ""
+        raise RecordingError(f"{path}: nothing is imported: {'; '.join(wrong[:BAD_LINES_TOLD])}{more}")
+    if not events:
+        raise RecordingError(f"{path} holds no failures: one JSON object in each line is expected")
+    return events
 
 
 def moment(text: str, now: datetime) -> datetime:

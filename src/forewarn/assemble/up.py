@@ -1,6 +1,6 @@
 """Everything on one machine: agent, controller, embedded stores and dashboard. Nothing moves unless that is configured.
 
-Where no placement service is configured, the inventory is what telemetry shows, and there are no VMs in it.
+Where no placement service is configured (`driver.kind`), the inventory is what telemetry shows, without VMs.
 """
 
 import socket
@@ -10,15 +10,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from forewarn.assemble.agent import told_to_stop
+from forewarn.assemble.bmc import BmcWatch, check
 from forewarn.assemble.silences import start_reading
 from forewarn.assemble.site import Site, SiteSettings, sources_sentence
 from forewarn.clock import RealClock
 from forewarn.collect import agent
 from forewarn.collect.agent import AgentSettings
 from forewarn.collect.base import Round
+from forewarn.collect.bmc.settings import BmcSettings
 from forewarn.domain.people import Principal, Role
 from forewarn.domain.situation import LogLine, Severity
-from forewarn.drivers.none import ObservedDriver
 from forewarn.state.audit import Deed
 
 Say = Callable[[str], None]
@@ -29,21 +31,28 @@ class UpSettings(SiteSettings):
     """The whole configuration of a machine that runs everything."""
 
     agent: AgentSettings = field(default_factory=AgentSettings)
+    bmc: BmcSettings = field(default_factory=BmcSettings)
+    """The BMCs that this server asks itself."""
 
 
 def up(folder: Path, clock: RealClock, settings: UpSettings, say: Say) -> None:
     """Collect, forecast and show until the clock is stopped; everything is kept in `folder`."""
     if settings.web.sign_in is None:
         settings = replace(settings, web=replace(settings.web, sign_in=True))
+    check(settings.bmc)
     with ExitStack() as stack:
         site = Site(folder, clock, settings)
         stack.callback(site.close)
         site.memory.log.append([LogLine(clock.now(), Severity.NOTICE, sources_sentence(site.forecaster))])
-        control = site.control(ObservedDriver(site.store.devices, clock))
+        control = site.control(site.driver())
         server = site.serve()
         stack.callback(server.stop)
         stack.callback(start_reading(settings.alerts, site.memory.orders.windows, clock))
         stack.callback(start_agent(site, settings.agent, clock, socket.gethostname() or "this-machine"))
+        if settings.bmc.targets:
+            watch = BmcWatch(settings.bmc, site, folder / "bmc", clock)
+            site.meters.append(watch.metrics)
+            stack.callback(watch.start())
         say(f"Dashboard: {server.address}   (mode {settings.authority.mode}; Ctrl-C ends it)")
         if settings.web.sign_in:
             say(sign_in_sentence(site, server.address))
@@ -79,5 +88,6 @@ def start_agent(site: Site, settings: AgentSettings, clock: RealClock, name: str
     def end() -> None:
         clock.stop()
         thread.join()
+        told_to_stop(settings)
 
     return end

@@ -1,15 +1,12 @@
 """What the commands share: options, a clock that signals stop, and a line of progress."""
 
 import logging
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from forewarn.clock import RealClock
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 # A file that this user may not read is told by whoever opens it, in a sentence, not by Typer as a wrong option.
@@ -22,19 +19,6 @@ StateFolder = Annotated[
 ]
 STATE_FOLDER = Path("/var/lib/forewarn")
 Reason = Annotated[str, typer.Option("--reason", help="Why; this goes into the audit.")]
-
-
-@contextmanager
-def until_signal() -> Iterator[RealClock]:
-    """A real clock that SIGTERM and SIGINT stop: whatever sleeps on it wakes, and ends cleanly."""
-    clock = RealClock()
-    signals = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, lambda *_: clock.stop()) for number in signals]
-    try:
-        yield clock
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from forewarn import config
-from forewarn.cli.common import ConfigFile, Json, until_signal
+from forewarn.assemble.stopping import until_signal
+from forewarn.cli.common import ConfigFile, Json
 from forewarn.clock import RealClock
 
 DEMO_FOLDER = "forewarn-demo-"  # how the names of folders begin in which demonstrations keep their files

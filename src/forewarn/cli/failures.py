@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,6 +32,34 @@ def add(
         event = steer.failure(host, component, kind, at, reason, RealClock().now())
         desk.add_failure(event)
     typer.echo(f"Written down: {event.component or event.host} failed at {event.time:%Y-%m-%d %H:%M} UTC.")
+
+
+@app.command("import")
+def import_all(
+    file: Annotated[
+        Path, typer.Argument(help="JSON lines: time, host, kind; component, text, source, confidence, state.")
+    ],
+    reason: Reason,
+    folder: StateFolder = STATE_FOLDER,
+    config_file: ConfigFile = None,
+) -> None:
+    """Take over failures from a file, such as another system's tickets: all of them, or none where a line is wrong."""
+    from forewarn.assemble import steer
+
+    with steer.desk(folder, config_file, os.environ) as desk:
+        new, known = desk.import_failures(file, reason)
+    typer.echo(f"Imported: {new} failures{f'; {known} were written down already' if known else ''}.")
+
+
+@app.command("export")
+def export(folder: StateFolder = STATE_FOLDER, config_file: ConfigFile = None) -> None:
+    """Print every failure that is known as a line of JSON, as `failures import` takes them."""
+    from forewarn import event_lines
+    from forewarn.assemble import steer
+
+    with steer.desk(folder, config_file, os.environ) as desk:
+        events, _ = desk.list_failures()
+    typer.echo(event_lines.export(events), nl=False)
 
 
 @app.command("confirm")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from forewarn import config
-from forewarn.cli.common import STATE_FOLDER, ConfigFile, StateFolder, until_signal
+from forewarn.cli.common import STATE_FOLDER, ConfigFile, StateFolder
 
 agent_app = typer.Typer()
 
@@ -32,9 +32,9 @@ def agent(
     if once:
         typer.echo(assembly.once(tree), nl=False)
         return
-    with until_signal() as clock:
-        typer.echo(f"Metrics: http://{tree.listen.host}:{tree.listen.port}/metrics", err=True)
-        assembly.serve(tree, clock)
+    from forewarn.assemble.agent_process import become
+
+    become(config_file, smartctl_json, listen)
 
 
 def up(
@@ -44,6 +44,7 @@ def up(
 ) -> None:
     """Run agent, controller, stores and dashboard on this machine; nothing is moved unless that is configured."""
     from forewarn.assemble import up as assembly
+    from forewarn.assemble.stopping import until_signal
 
     settings = config.load(assembly.UpSettings, config_file, os.environ)
     if port is not None:

@@ -16,14 +16,21 @@ from pathlib import Path
 from forewarn.clock import Clock, RealClock
 from forewarn.collect import exposition
 from forewarn.collect.base import Collected, Collector, Event, Round
-from forewarn.collect.changes import ChangesCollector
+from forewarn.collect.bmc.collector import BmcCollector
+from forewarn.collect.bmc.settings import BmcSettings
+from forewarn.collect.changes import ChangesCollector, ChangesSettings
+from forewarn.collect.continuity import Continuity, ContinuitySettings, Given
 from forewarn.collect.cpu import CpuCollector
 from forewarn.collect.disk import DiskCollector, DiskSettings
+from forewarn.collect.kernel_log import KernelLogCollector, KernelLogSettings
 from forewarn.collect.memory import MemoryCollector
 from forewarn.collect.network import NetworkCollector, NetworkSettings
 from forewarn.collect.power import PowerCollector
+from forewarn.collect.rasdaemon import RasdaemonCollector, RasdaemonSettings
+from forewarn.collect.redundancy.collector import RedundancyCollector, RedundancySettings
 from forewarn.collect.smart import RecordedSmartCollector, SmartCollector, SmartSettings
 from forewarn.collect.tree import Tree, label_text
+from forewarn.collect.vms import VmsCollector, VmsSettings
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import ConfigurationError, SourceAbsent
 
@@ -36,8 +43,21 @@ Sink = Callable[[Round], None]
 class AgentSettings:
     """What the agent of one host collects, and how often."""
 
-    collectors: tuple[str, ...] = ("cpu", "memory", "disk", "smart", "network", "power", "changes")
-    """Collectors that run, by name; one that finds nothing on this host says so and costs nothing."""
+    collectors: tuple[str, ...] = (
+        "cpu",
+        "memory",
+        "rasdaemon",
+        "disk",
+        "smart",
+        "redundancy",
+        "network",
+        "power",
+        "bmc",
+        "kernel_log",
+        "changes",
+    )
+    """Collectors that run, by name; one that finds nothing on this host says so and costs nothing. On a host of libvirt
+    add "vms"."""
 
     interval_s: float = 15.0
     """Seconds between two rounds; the resolution of everything but SMART, which has its own interval."""
@@ -53,8 +73,11 @@ class AgentSettings:
     """Where `/proc`, `/sys` and `/run` are found; another place than `/` reads the host's from inside a container."""
 
     folder: Path | None = None
-    """Where the agent remembers the last boot and kernel. Without it changes are not noticed, unless the agent pushes:
-    then it remembers them beside what it has not yet sent."""
+    """Where the agent remembers what it saw last: boot, versions, how far logs were read. Without it changes are not
+    noticed, unless the agent pushes: then it remembers them beside what it has not yet sent."""
+
+    continuity: ContinuitySettings = field(default_factory=ContinuitySettings)
+    """What is odd from one round to the next."""
 
     disk: DiskSettings = field(default_factory=DiskSettings)
     """Which block devices are drives."""
@@ -62,8 +85,26 @@ class AgentSettings:
     smart: SmartSettings = field(default_factory=SmartSettings)
     """How drives are asked for their own health."""
 
+    redundancy: RedundancySettings = field(default_factory=RedundancySettings)
+    """How sets of drives that stand in for each other are read."""
+
     network: NetworkSettings = field(default_factory=NetworkSettings)
     """Which interfaces are watched."""
+
+    rasdaemon: RasdaemonSettings = field(default_factory=RasdaemonSettings)
+    """Where rasdaemon's records are."""
+
+    bmc: BmcSettings = field(default_factory=BmcSettings)
+    """The BMC of this host."""
+
+    kernel_log: KernelLogSettings = field(default_factory=KernelLogSettings)
+    """How the kernel's log is read."""
+
+    changes: ChangesSettings = field(default_factory=ChangesSettings)
+    """Which changes are told."""
+
+    vms: VmsSettings = field(default_factory=VmsSettings)
+    """How this host's libvirt is asked about its VMs."""
 
 
 def _smart(settings: AgentSettings, clock: Clock) -> Collector:
@@ -75,11 +116,18 @@ def _smart(settings: AgentSettings, clock: Clock) -> Collector:
 TABLE: Mapping[str, Callable[[AgentSettings, Clock], Collector]] = {
     "cpu": lambda settings, _: CpuCollector(settings.root),
     "memory": lambda settings, _: MemoryCollector(settings.root),
+    "rasdaemon": lambda settings, clock: RasdaemonCollector(settings.root, settings.rasdaemon, settings.folder, clock),
     "disk": lambda settings, _: DiskCollector(settings.root, settings.disk),
     "smart": _smart,
-    "network": lambda settings, _: NetworkCollector(settings.root, settings.network),
+    "redundancy": lambda settings, clock: RedundancyCollector(clock, settings.root, settings.redundancy),
+    "network": lambda settings, clock: NetworkCollector(settings.root, settings.network, clock),
     "power": lambda settings, _: PowerCollector(settings.root),
-    "changes": lambda settings, _: ChangesCollector(settings.root, settings.folder),
+    "bmc": lambda settings, clock: BmcCollector(settings.bmc, settings.folder, clock),
+    "kernel_log": lambda settings, clock: KernelLogCollector(
+        settings.root, settings.kernel_log, settings.folder, clock
+    ),
+    "changes": lambda settings, clock: ChangesCollector(settings.root, settings.folder, clock, settings.changes),
+    "vms": lambda settings, _: VmsCollector(settings.vms),
 }
 
 
@@ -91,18 +139,30 @@ def build_collectors(settings: AgentSettings, clock: Clock | None = None) -> tup
     return tuple(TABLE[name](settings, clock or RealClock()) for name in settings.collectors)
 
 
-def collect_once(collectors: Sequence[Collector], clock: Clock, settings: AgentSettings | None = None) -> Round:
-    """One round: every sample with its time, what the agent tells of the round itself, and events."""
+def collect_once(
+    collectors: Sequence[Collector],
+    clock: Clock,
+    settings: AgentSettings | None = None,
+    continuity: Continuity | None = None,
+) -> Round:
+    """One round: every sample with its time, what the agent tells of the round itself, and events.
+
+    With `continuity` the round is compared with those before it.
+    """
     settings, now = settings or AgentSettings(), clock.now()
     samples = [Sample("forewarn_build_info", {"version": _version()}, 1.0), *_own_process()]
     events: list[Event] = []
+    compared: dict[str, Given] = {}
     for collector in collectors:
-        for found in _ask(collector, clock, settings):
-            if isinstance(found, Sample):
-                samples.append(found)
-            else:
-                events.append(found)
-    return Round(tuple(sample if sample.time else replace(sample, time=now) for sample in samples), tuple(events))
+        given = _ask(collector, clock, settings)
+        samples += (*given.samples.values(), *given.told)
+        events += given.events
+        if not given.failed:
+            compared[collector.name] = given.samples
+    if continuity is not None:
+        samples += continuity.look(compared, clock.monotonic())
+    timed = (s if s.time else Sample(s.name, s.labels, s.value, now) for s in samples)
+    return Round(tuple(timed), tuple(events))
 
 
 @cache
@@ -122,14 +182,16 @@ def _own_process() -> Iterator[Sample]:
         yield Sample("process_resident_memory_bytes", {}, float(pages[0]) * os.sysconf("SC_PAGE_SIZE"))
 
 
-class _Given:
-    """What one collector has given in a round, within its limits; `problem` says what was left out."""
+class _Answer:
+    """What one collector has given in a round, within its limits, and what is told of it."""
 
     def __init__(self, settings: AgentSettings) -> None:
         self._settings = settings
         self.samples: dict[tuple[str, tuple[tuple[str, str], ...]], Sample] = {}
         self.events: list[Event] = []
+        self.told: tuple[Sample, ...] = ()
         self.problem = ""
+        self.failed = False
 
     def take(self, found: Collected) -> bool:
         """Whether there is room for more after this."""
@@ -151,26 +213,26 @@ class _Given:
         return True
 
 
-def _ask(collector: Collector, clock: Clock, settings: AgentSettings) -> Iterator[Collected]:
+def _ask(collector: Collector, clock: Clock, settings: AgentSettings) -> _Answer:
     """What one collector gives, whether it could be asked, how long it took, and what was the matter."""
     labels, started = {"collector": collector.name}, clock.monotonic()
-    given, up, problem = _Given(settings), 1.0, ""
+    answer, up = _Answer(settings), 1.0
     try:
         for found in collector.collect():
-            if not given.take(found):
+            if not answer.take(found):
                 break
-        problem = given.problem
     except SourceAbsent as absent:
-        up, problem = 0.0, label_text(str(absent))
+        up, answer.problem = 0.0, label_text(str(absent))
     except Exception as failure:
         log.debug("collector %s failed", collector.name, exc_info=True)
-        up, problem = 0.0, label_text(f"{type(failure).__name__}: {failure}")
-    yield from given.samples.values()
-    yield from given.events
-    yield Sample("forewarn_collector_up", labels, up)
-    yield Sample("forewarn_collector_duration_seconds", labels, clock.monotonic() - started)
-    if problem:
-        yield Sample("forewarn_collector_problem", {**labels, "why": problem}, 1.0)
+        up, answer.problem = 0.0, label_text(f"{type(failure).__name__}: {failure}")
+        answer.failed = True
+    answer.told = (
+        Sample("forewarn_collector_up", labels, up),
+        Sample("forewarn_collector_duration_seconds", labels, clock.monotonic() - started),
+        *([Sample("forewarn_collector_problem", {**labels, "why": answer.problem}, 1.0)] if answer.problem else ()),
+    )
+    return answer
 
 
 def once(settings: AgentSettings, clock: Clock | None = None) -> str:
@@ -190,13 +252,14 @@ class Agent:
         self._sink = sink
         self._clock = clock
         self._settings = settings
+        self._continuity = Continuity(settings.continuity)
         self._problems: dict[str, str] = {}
         self._collecting = threading.Lock()
 
     def round(self) -> Round:
         """One round, once another that goes on has ended."""
         with self._collecting:
-            return collect_once(self._collectors, self._clock, self._settings)
+            return collect_once(self._collectors, self._clock, self._settings, self._continuity)
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Until `stop` says so: rounds at a fixed beat; a round that takes longer than the interval delays the next."""

@@ -19,8 +19,15 @@ class Round:
     events: tuple[Event, ...] = ()
 
     def named(self, host: str) -> "Round":
-        """The same round with `host` in the events that leave it open."""
-        return Round(self.samples, tuple(event if event.host else replace(event, host=host) for event in self.events))
+        """The same round with `host` in the events that leave it open, and in their parts (`memory:/A1`)."""
+        return Round(self.samples, tuple(event if event.host else _named(event, host) for event in self.events))
+
+
+def _named(event: Event, host: str) -> Event:
+    """The event as one of `host`. A part that is called by its place, without a host, is of this one."""
+    kind, colon, place = event.component.partition(":")
+    component = f"{kind}{colon}{host}{place}" if place.startswith("/") else event.component
+    return replace(event, host=host, component=component)
 
 
 class Collector(Protocol):
@@ -35,6 +42,7 @@ class Collector(Protocol):
     def collect(self) -> Iterable[Collected]:
         """Read every source once.
 
-        Times are left to the agent (`Sample.time` is None) unless the source has its own; so is an event's host ("").
+        Times are left to the agent (`Sample.time` is None) unless the source has its own; so is an event's host
+        (""), also in the id of a part without a serial (`component_id(kind, "", device)`).
         """
         ...

@@ -1,7 +1,8 @@
 """Disks as the kernel sees them: requests, time, what is in flight, failures, and which drive is behind a name.
 
-Names and labels are node_exporter's (collector `diskstats`); the SCSI layer's count of failed requests, which no
-exporter shows, is `forewarn_disk_io_errors_total`. What the drive says of itself is `smart.py`'s.
+Names and labels are node_exporter's (collector `diskstats`); what no exporter shows, the kernel's counts of failed and
+timed-out requests, of errors on an NVMe drive's PCI link, and whether it has given the drive up, are ours. File systems
+are `filesystems.py`'s, what the drive says of itself is `smart.py`'s. Nothing here needs a privilege.
 """
 
 import re
@@ -9,7 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from forewarn.collect.tree import Tree, parse_number, pattern
+from forewarn.collect.aer import link_errors
+from forewarn.collect.filesystems import Filesystems
+from forewarn.collect.tree import Tree, label_text, parse_number, pattern
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import SourceAbsent
 
@@ -39,6 +42,8 @@ SCSI_COUNTERS = (
     ("ioerr_cnt", "forewarn_disk_io_errors_total"),
     ("iotmo_cnt", "forewarn_disk_io_timeouts_total"),
 )
+# What the SCSI layer and the NVMe driver call a drive that works.
+WORKING = ("running", "live")
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ class DiskCollector:
 
     def __init__(self, root: Path = Path("/"), settings: DiskSettings | None = None) -> None:
         self._tree = Tree(root)
+        self._filesystems = Filesystems(self._tree)
         self._ignored = pattern("disk.ignored", (settings or DiskSettings()).ignored)
 
     def collect(self) -> Iterator[Sample]:
@@ -107,7 +113,9 @@ class DiskCollector:
             raise SourceAbsent("no drives: /proc/diskstats is absent, refused or names none")
         for device in devices:
             yield from self._samples(device)
-        yield from self._tree.report(self.name, (("diskstats", True),))
+        mounted = list(self._filesystems.samples())
+        yield from mounted
+        yield from self._tree.report(self.name, (("diskstats", True), ("mounts", bool(mounted))))
 
     def _samples(self, device: BlockDevice) -> Iterator[Sample]:
         labels = {"device": device.name}
@@ -119,6 +127,12 @@ class DiskCollector:
             errors = self._tree.number(f"sys/block/{device.name}/device/{file}", base=16)
             if errors is not None:
                 yield Sample(name, labels, errors)
+        state = self._tree.words(f"sys/block/{device.name}/device/state")
+        if state:
+            yield Sample("forewarn_disk_state_info", {**labels, "state": label_text(state)}, 1.0)
+            yield Sample("forewarn_disk_working", labels, float(state in WORKING))
+        for severity, count in link_errors(self._tree, f"sys/block/{device.name}/device/device"):
+            yield Sample("forewarn_disk_pci_errors_total", {**labels, "severity": severity}, count)
 
     def _identity(self, device: BlockDevice) -> dict[str, str]:
         """Which drive it is: by udev where that runs, else by sysfs, which knows less."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 
 from forewarn.domain.metrics import METRICS
 from forewarn.domain.own_metrics import OWN_METRICS
@@ -27,6 +28,8 @@ COUNTERS = frozenset(
 )
 COUNTER_PREFIXES = ("smartctl_read_", "smartctl_write_", "smartctl_verify_")
 
+NAMES_REMEMBERED = 4096  # a large server shows some 400
+UNSAFE = frozenset('\\\n"')
 # What names have in common, for those that the catalogue does not explain; the longest that fits holds.
 HELP_BY_PREFIX: Mapping[str, str] = {
     "forewarn_": "Forewarn's own",
@@ -38,15 +41,24 @@ HELP_BY_PREFIX: Mapping[str, str] = {
     "node_disk_": "Disk statistic of /proc/diskstats",
     "node_disk_info": "Info of /sys/block/<block_device>",
     "node_edac_": "Memory errors that EDAC counted",
+    "node_bonding_": "Links of the bond in /sys/class/net/<bond>/bonding",
+    "node_ethtool_": "Counter of the network card's driver",
+    "node_network_advertised_speed_bytes": "Combination of speeds and features offered by network device",
+    "node_cpu_info": "CPU information from /proc/cpuinfo",
+    "node_cpu_online": "CPUs that are online and being scheduled",
+    "node_filesystem_readonly": "Filesystem read-only status",
+    "node_interrupts_total": "Interrupt details",
     "node_hwmon_": "Hardware monitor reading",
     "node_hwmon_chip_names": "Annotation metric for human-readable chip names",
     "node_hwmon_sensor_label": "Label for given chip and sensor",
+    "node_md_": "State of a software RAID of /proc/mdstat",
     "node_memory_": "Memory information field of /proc/meminfo",
     "node_network_": "Network device statistic or property",
     "node_network_info": "Non-numeric data from /sys/class/net/<iface>, value is always 1",
     "node_power_supply_": "Value of /sys/class/power_supply/<power_supply>",
     "node_rapl_": "Energy counter of a RAPL zone in joules",
     "node_thermal_zone_": "Zone temperature in Celsius",
+    "node_zfs_zpool_state": "kstat.zfs.misc.state",
     "process_": "The agent's own process",
     "smartctl_": "Reported by smartctl",
     "smartctl_device": "Device info",
@@ -76,10 +88,13 @@ def _family(name: str, samples: list[Sample]) -> Iterator[str]:
     yield f"# HELP {name} {_escape(help_for(name), quotes=False)}\n"
     yield f"# TYPE {name} {type_of(name)}\n"
     for sample in samples:
-        labels = ",".join(f'{key}="{_escape(value)}"' for key, value in sorted(sample.labels.items()))
-        yield f"{name}{'{' + labels + '}' if labels else ''} {format_value(sample.value)}\n"
+        labels = ",".join([f'{key}="{_escape(value)}"' for key, value in sorted(sample.labels.items())])
+        yield (
+            f"{name}{{{labels}}} {format_value(sample.value)}\n" if labels else f"{name} {format_value(sample.value)}\n"
+        )
 
 
+@lru_cache(NAMES_REMEMBERED)
 def help_for(name: str) -> str:
     """One line on what a metric is."""
     if name in HELP_BY_NAME:
@@ -88,6 +103,7 @@ def help_for(name: str) -> str:
     return HELP_BY_PREFIX[max(fitting, key=len)] if fitting else name
 
 
+@lru_cache(NAMES_REMEMBERED)
 def type_of(name: str) -> str:
     """`counter` or `gauge`: the name tells."""
     return "counter" if name.endswith("_total") or name in COUNTERS or name.startswith(COUNTER_PREFIXES) else "gauge"
@@ -95,13 +111,15 @@ def type_of(name: str) -> str:
 
 def format_value(value: float) -> str:
     """A value as Prometheus reads it back exactly."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    if value.is_integer():
+        return str(int(value)) if -1e15 < value < 1e15 else repr(value)
+    if math.isfinite(value):
+        return repr(value)
+    return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
 
 
 def _escape(text: str, *, quotes: bool = True) -> str:
+    if UNSAFE.isdisjoint(text):  # as nearly all are
+        return text
     escaped = text.replace("\\", "\\\\").replace("\n", "\\n")
     return escaped.replace('"', '\\"') if quotes else escaped

@@ -1,4 +1,4 @@
-"""A file is written whole or not at all."""
+"""A file is written whole or not at all, and read as what it may be: absent or damaged."""
 
 from pathlib import Path
 
@@ -12,3 +12,11 @@ def write_whole(path: Path, content: bytes) -> None:
     draft = path.with_name(f"{path.name}.tmp")
     draft.write_bytes(content)
     draft.replace(path)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, empty where it cannot be read; what is no UTF-8 is replaced."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

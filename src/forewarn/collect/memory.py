@@ -1,19 +1,21 @@
 """Memory: how much is used, and the errors that EDAC counts per controller, row, channel and DIMM.
 
-Names and labels are node_exporter's (collectors `meminfo` and `edac`). A machine without an EDAC driver, and one whose
-firmware keeps corrected errors to itself, shows no error counters here: their absence is not health.
+Names and labels are node_exporter's (collectors `meminfo` and `edac`). A machine without an EDAC driver shows no error
+counters here, and one whose firmware takes errors first shows no corrected ones while they are zero: their absence is
+not health. Addresses of errors are `rasdaemon.py`'s. Everything here is readable by any user, but for the ACPI table.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from forewarn.collect.tree import Tree, parse_number
+from forewarn.collect.firmware_first import CONTROLLERS, firmware_first
+from forewarn.collect.tree import Tree, label_text, parse_number
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import SourceAbsent
 
-CONTROLLERS = "sys/devices/system/edac/mc"
+NODES = "sys/devices/system/node"
 LOCATION = re.compile(r"(\w+) (\d+)")
 LABEL_FILE = re.compile(r"ch(\d+)_dimm_label")
 
@@ -47,6 +49,37 @@ def read_edac(tree: Tree) -> Iterator[Sample]:
     """The error counts of every memory controller, its rows, and its DIMMs."""
     for entry in tree.numbered(CONTROLLERS, "mc"):
         yield from _controller(tree, f"{CONTROLLERS}/{entry}", entry.removeprefix("mc"))
+
+
+def telling(samples: Iterable[Sample], first: str) -> Iterator[Sample]:
+    """What counts of errors tell where the firmware takes them first (`first` says by what): there zero is unknown."""
+    for sample in samples:
+        if not (first and sample.value == 0 and "_correctable_" in sample.name):
+            yield sample
+
+
+def read_modules(tree: Tree) -> Iterator[Sample]:
+    """What each DIMM is, as EDAC knows it; a slot that is empty is none."""
+    for entry in tree.numbered(CONTROLLERS, "mc"):
+        folder = f"{CONTROLLERS}/{entry}"
+        for module in (*tree.numbered(folder, "dimm"), *tree.numbered(folder, "rank")):
+            files = ("dimm_location", "dimm_mem_type", "dimm_edac_mode", "dimm_dev_type", "size")
+            location, *words = (label_text(tree.words(f"{folder}/{module}/{file}")) for file in files)
+            label = tree.words(f"{folder}/{module}/dimm_label")
+            if label:
+                named = dict(zip(("mem_type", "edac_mode", "dev_type", "size_mb"), words, strict=True))
+                where = {"controller": entry.removeprefix("mc"), "module": module, "location": location}
+                yield Sample("forewarn_dimm_info", {"dimm_label": label, **where, **named}, 1.0)
+
+
+def read_offlined(tree: Tree) -> Iterator[Sample]:
+    """Pages that the kernel took out of use for errors, per NUMA node and what came of it (kernel 6.3 and newer)."""
+    for node in tree.numbered(NODES, "node"):
+        for result in ("recovered", "delayed", "failed", "ignored"):
+            pages = tree.number(f"{NODES}/{node}/memory_failure/{result}")
+            if pages is not None:
+                labels = {"node": node.removeprefix("node"), "result": result}
+                yield Sample("forewarn_memory_failure_pages_total", labels, pages)
 
 
 def _controller(tree: Tree, folder: str, controller: str) -> Iterator[Sample]:
@@ -124,8 +157,11 @@ class MemoryCollector:
     def collect(self) -> Iterator[Sample]:
         """Read usage and error counts once; raises SourceAbsent where there is neither."""
         usage = list(parse_meminfo(self._tree.text("proc/meminfo") or ""))
+        first = firmware_first(self._tree)
         errors = list(read_edac(self._tree))
-        yield from (*usage, *errors)
+        yield from (*usage, *telling(errors, first), *read_modules(self._tree), *read_offlined(self._tree))
+        if first:
+            yield Sample("forewarn_memory_firmware_first", {"by": first}, 1.0)
         yield from self._tree.report(self.name, (("meminfo", bool(usage)), ("edac", bool(errors))))
         if not usage and not errors:
             raise SourceAbsent("no memory telemetry: neither /proc/meminfo nor EDAC can be read")

@@ -5,10 +5,11 @@ a time limit; one that hangs or answers nonsense hides no other. Parsing is `sma
 """
 
 import json
+import re
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from forewarn.domain.telemetry import Sample
 from forewarn.errors import RecordingError, SourceAbsent
 
 INT_DIGITS_MAX = 300  # longer numbers are beyond any float
+IDENTITY, STANDBY = "smartctl_device", "forewarn_smartctl_standby"
+DOCUMENT = re.compile(r"^[ \t]*\{", re.MULTILINE)  # where smartctl's answer begins behind a wrapper's words
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ class SmartCollector:
         self._run = run or Runner()
         self._unreadable: Counter[tuple[str, str]] = Counter()
         self._samples: list[Sample] = []
+        self._identities: dict[str, Sample] = {}  # of drives that answered, for while they sleep
         self._absent = ""
         self._asked_at: float | None = None
 
@@ -135,10 +139,22 @@ class SmartCollector:
         asked = drives[: self._settings.drives_max]
         with ThreadPoolExecutor(self._settings.at_once) as pool:
             answers = pool.map(lambda drive: self._drive(program, *drive), asked)
-            found = list(zip(asked, answers, strict=True))
-        for (device, _), (_, unreadable) in found:
+            found = dict(zip((device for device, _ in asked), answers, strict=True))
+        for device, (_, unreadable) in found.items():
             self._unreadable.update((device, why) for why in unreadable)
-        return [sample for _, (samples, _) in found for sample in samples]
+        self._identities = dict(self._identify({device: samples for device, (samples, _) in found.items()}))
+        told = [sample for samples, _ in found.values() for sample in samples]
+        asleep = [identity for identity in self._identities.values() if identity not in told]
+        return [Sample("smartctl_devices", {}, float(len(drives))), *told, *asleep]
+
+    def _identify(self, found: Mapping[str, Sequence[Sample]]) -> Iterator[tuple[str, Sample]]:
+        """Which drive each device is; one that sleeps is still the one that it was."""
+        for device, samples in found.items():
+            by_name = {sample.name: sample for sample in samples}
+            asleep = by_name.get(STANDBY, Sample(STANDBY, {}, 0.0)).value
+            identity = by_name.get(IDENTITY) or (self._identities.get(device) if asleep else None)
+            if identity is not None:
+                yield device, identity
 
     def _scan(self, program: str) -> list[tuple[str, list[str]]]:
         """The drives and how to ask for each: name for the label, and arguments."""
@@ -146,22 +162,23 @@ class SmartCollector:
             document = load(self._run([program, "--scan-open", "--json"], self._settings.timeout_s))
         except (OSError, subprocess.SubprocessError, ValueError, RecursionError) as problem:
             raise SourceAbsent(f"{self._settings.command} --scan-open gives no list of drives: {problem}") from problem
-        named = list(_scanned(document))
+        named = dict.fromkeys(_scanned(document))
         times = Counter(name for name, _ in named)
-        return [
-            (device_label(name, kind if times[name] > 1 else ""), [*(("--device", kind) if kind else ()), name])
-            for name, kind in named
-        ]
+        drives: dict[str, list[str]] = {}
+        for name, kind in named:
+            behind = kind if times[name] > 1 or "," in kind else ""
+            drives.setdefault(device_label(name, behind), [*(("--device", kind) if kind else ()), name])
+        return list(drives.items())
 
     def _drive(self, program: str, device: str, arguments: list[str]) -> tuple[list[Sample], list[str]]:
         """One drive's samples, and what could not be read."""
         command = [program, "--json", "--all", "--tolerance=verypermissive", "--nocheck=standby", *arguments]
         try:
-            return parse(device, load(self._run(command, self._settings.timeout_s)))
+            return read(device, self._run(command, self._settings.timeout_s))
         except subprocess.TimeoutExpired:
             return [], [f"no answer within {self._settings.timeout_s:g} s"]
-        except (OSError, ValueError, RecursionError) as problem:
-            return [], [f"no answer in JSON: {type(problem).__name__}"]
+        except (OSError, subprocess.SubprocessError) as problem:
+            return [], [f"no answer: {type(problem).__name__}"]
 
 
 def _scanned(document: object) -> Iterator[tuple[str, str]]:
@@ -175,8 +192,8 @@ def _scanned(document: object) -> Iterator[tuple[str, str]]:
 class RecordedSmartCollector:
     """Drives whose answers lie recorded in a folder. They are read once, when this is made.
 
-    Raises RecordingError where the folder is absent or a file in it is no JSON at all; JSON of any shape is taken for
-    what it is, and what cannot be read of it is counted.
+    Raises RecordingError where the folder is absent. Whatever lies in it is taken for what it is; what cannot be read
+    is counted under the name of its file.
     """
 
     name = "smart"
@@ -187,51 +204,80 @@ class RecordedSmartCollector:
         self._samples: list[Sample] = []
         if not folder.is_dir():
             raise RecordingError(f"{folder}: not a folder of recorded smartctl outputs")
-        for file in sorted(folder.glob("*.json")):
-            self._read(file, bytes_max)
+        files = sorted(folder.glob("*.json"))
+        taken: Counter[str] = Counter()
+        for file in files:
+            device = label_text(file.name.removesuffix(".json"))
+            taken[device] += 1
+            if taken[device] > 1:  # names that differ only in what a label cannot hold
+                device = f"{device}#{taken[device]}"
+            samples, unreadable = _recorded(file, device, bytes_max)
+            self._samples += samples
+            self._unreadable.update((device, why) for why in unreadable)
+        if files:
+            self._samples.insert(0, Sample("smartctl_devices", {}, float(len(files))))
 
     def collect(self) -> Iterator[Sample]:
         """The same answers each time; raises SourceAbsent where the folder holds no recording."""
-        if not self._samples and not self._unreadable:
+        if not self._samples:
             raise SourceAbsent(f"{self._folder} holds no recorded smartctl output (*.json)")
         yield from self._samples
         yield from _count(self._unreadable)
 
-    def _read(self, file: Path, bytes_max: int) -> None:
-        device = label_text(file.name.removesuffix(".json"))
-        try:
-            if file.stat().st_size > bytes_max:
-                self._unreadable[device, f"more than {bytes_max} bytes"] += 1
-                return
-            document = load(file.read_bytes())
-        except OSError as problem:
-            self._unreadable[device, (problem.strerror or "unknown error").lower()] += 1
-        except RecursionError:
-            self._unreadable[device, "nested too deeply"] += 1
-        except ValueError as problem:
-            raise RecordingError(f"{file}: not JSON: {problem}") from problem
-        else:
-            samples, unreadable = parse(device, document)
-            self._samples += samples
-            self._unreadable.update((device, why) for why in unreadable)
+
+def _recorded(file: Path, device: str, bytes_max: int) -> tuple[list[Sample], list[str]]:
+    """One recording's samples, and what could not be read."""
+    try:
+        if not file.is_file() and not file.is_dir():
+            return [], ["no file"]
+        if file.is_file() and file.stat().st_size > bytes_max:
+            return [], [f"more than {bytes_max} bytes"]
+        return read(device, file.read_bytes())
+    except OSError as problem:
+        return [], [(problem.strerror or "unknown error").lower()]
+
+
+def read(device: str, content: bytes) -> tuple[list[Sample], list[str]]:
+    """The samples of one drive in what smartctl printed, and what could not be read. Never fails.
+
+    >>> read("sda", b"Segmentation fault")
+    ([], ['not JSON: Expecting value: line 1 column 1 (char 0)'])
+    """
+    text = content.decode(json.detect_encoding(content), "replace")
+    notes = []
+    if not text.lstrip().startswith(("{", "[")) and (begin := DOCUMENT.search(text)):
+        text, notes = text[begin.start() :], ["words before the document"]
+    try:
+        document, end = DECODER.raw_decode(text, len(text) - len(text.lstrip()))
+    except RecursionError:
+        return [], ["nested too deeply"]
+    except ValueError as problem:
+        return [], [f"not JSON: {problem}"]
+    if text[end:].strip("\0 \t\r\n"):
+        notes.append("more behind the document")
+    samples, unreadable = parse(device, document)
+    return samples, [*unreadable, *notes]
 
 
 def load(content: bytes) -> Any:
     """The JSON in what smartctl printed; ValueError with line and column where it is none."""
-    return json.loads(content.decode("utf-8-sig", "replace"), parse_int=_integer)
+    return DECODER.decode(content.decode("utf-8-sig", "replace"))
 
 
 def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= INT_DIGITS_MAX else float(digits)
 
 
-def device_label(name: str, kind: str) -> str:
-    """The label of a drive: its kernel name, with the place behind a controller that shows several under one name.
+DECODER = json.JSONDecoder(parse_int=_integer, strict=False)
 
-    >>> device_label("/dev/sda", ""), device_label("/dev/bus/0", "megaraid,5")
-    ('sda', 'bus_0_megaraid_5')
+
+def device_label(name: str, kind: str) -> str:
+    """The label of a drive as smartctl_exporter makes it: its kernel name, and its place behind a controller.
+
+    >>> device_label("/dev/sda", ""), device_label("/dev/bus/0", "megaraid,5"), device_label("/dev/sg2", "areca,1/2")
+    ('sda', 'bus_0_megaraid_5', 'sg2_areca_1_2')
     """
-    place = f"_{kind.replace(',', '_').replace('+', '_')}" if kind else ""
+    place = re.sub(r"[,+/]", "_", f",{kind}") if kind else ""
     return label_text(name.removeprefix("/dev/").replace("/", "_") + place)
 
 

@@ -69,10 +69,7 @@ def estimate(
     >>> estimate(8_000_000_000, idle, 1e9, MigrationSettings(resume_ms=0.0)).duration_s
     8.0
     """
-    dirty_rate = settings.dirty_assumed_bytes_per_s
-    working_set = settings.working_set_assumed_share * memory_bytes
-    if workload is not None:
-        dirty_rate, working_set = workload.dirty_bytes_per_s, float(min(workload.working_set_bytes, memory_bytes))
+    dirty_rate, working_set = _dirtied(memory_bytes, workload, settings)
     allowed = link_bytes_per_s * settings.downtime_limit_ms / 1000.0
     rest, copied = float(memory_bytes), 0.0
     for round_number in range(settings.rounds_max + 1):
@@ -83,6 +80,16 @@ def estimate(
             break  # from here on every round is as large as the last
         rest, copied = dirtied, copied + rest
     return _estimate(copied, rest, link_bytes_per_s, settings, converges=False)
+
+
+def _dirtied(memory_bytes: int, workload: Workload | None, settings: MigrationSettings) -> tuple[float, float]:
+    """The rate in bytes per second and the working set in bytes: as known, else as assumed."""
+    rate = workload.dirty_bytes_per_s if workload else None
+    working_set = workload.working_set_bytes if workload else None
+    return (
+        settings.dirty_assumed_bytes_per_s if rate is None else rate,
+        settings.working_set_assumed_share * memory_bytes if working_set is None else min(working_set, memory_bytes),
+    )
 
 
 def _estimate(

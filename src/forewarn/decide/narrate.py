@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from forewarn.domain.authority import Grant
-from forewarn.domain.inventory import Cluster, Component, Criticality, HostState, VirtualMachine
+from forewarn.domain.inventory import Cluster, Component, Criticality, HostState, Remark, VirtualMachine
 from forewarn.domain.plan import Move, MoveState, Outcome, Plan, Ticket
 from forewarn.domain.risk import HORIZON_NAMES, HORIZONS, FailureForecast
 from forewarn.domain.situation import LadderStep, LogLine, Rung, Severity, Situation
@@ -133,6 +133,28 @@ def host_lines(before: Cluster | None, after: Cluster, recent: Iterable[Outcome]
                 LogLine(after.time, Severity.INFO, _change_sentence(host.name, old.state, host.state), host.name)
             )
     return tuple(lines)
+
+
+def remark_lines(before: Cluster | None, after: Cluster) -> tuple[LogLine, ...]:
+    """A line for each remark of the driver that is new since `before`, and one for each that holds no more.
+
+    A flood of them (a password that every host refuses) is told by its first few and their number.
+    """
+    old, new = before.remarks if before else (), after.remarks
+    known, holding = frozenset(old), frozenset(new)
+    came = [remark for remark in new if remark not in known]
+    went = [remark for remark in old if remark not in holding]
+    return (
+        *_remarks(came, Severity.WARNING, "", after.time),
+        *_remarks(went, Severity.INFO, "no more: ", after.time),
+    )
+
+
+def _remarks(remarks: Sequence[Remark], severity: Severity, head: str, now: datetime) -> Iterator[LogLine]:
+    for remark in remarks[:_MANY_LINES]:
+        yield LogLine(now, severity, f"{head}{remark.text}", remark.host)
+    if (more := len(remarks) - _MANY_LINES) > 0:
+        yield LogLine(now, severity, f"{head}and {_count(more, 'remark')} more of the placement service")
 
 
 def _change_sentence(host: str, old: HostState, new: HostState) -> str:

@@ -6,7 +6,7 @@ A host that a VM is leaving carries it until the move is done, so that a failed 
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from forewarn.decide.migration_cost import MigrationEstimate, estimate, link_rate
@@ -16,6 +16,7 @@ from forewarn.domain.plan import Refusal, Verdict
 from forewarn.domain.situation import Workload
 
 GIB = 1024.0**3
+WORDS = 4  # of what a host lacks that a sentence names
 
 
 @dataclass(slots=True)
@@ -136,6 +137,12 @@ def suitable(
     return tuple(found), search.verdicts()
 
 
+def listing(words: Collection[str]) -> str:
+    """Words in their order, at most a few of them: `bridge:br0, machine:q35 and 3 more`."""
+    first, more = sorted(words)[:WORDS], len(words) - WORDS
+    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
+
+
 class _Search:
     """One VM's way down the ranking."""
 
@@ -178,6 +185,8 @@ class _Search:
 
     def _room(self, host: Host) -> Refusal | None:
         """What keeps the host from receiving this VM."""
+        if not self._vm.needs <= host.offers:
+            return Refusal.TARGET_LACKS
         if not self._projection.fits(host.name, self._vm):
             return Refusal.TARGET_FULL
         if self._projection.keeps_apart(host.name, self._vm):
@@ -212,6 +221,8 @@ class _Search:
             return f"it is {host.state.words}"
         if self._blocked.get(host.name, (None, ""))[0] is refusal:
             return self._blocked[host.name][1]
+        if refusal is Refusal.TARGET_LACKS:
+            return f"it lacks {listing(vm.needs - host.offers)}"
         if refusal is Refusal.TARGET_FULL:
             memory, cpus = self._projection.free(host.name)
             return (

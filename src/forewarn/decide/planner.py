@@ -212,6 +212,7 @@ class _Planning:
             cost=worth.cost,
             duration_s=estimate.duration_s,
             downtime_ms=estimate.downtime_ms,
+            device=self._outlook.component(risk).device,
         )
 
     def _stays(self, candidate: _Candidate, refusal: Refusal, why: str, target: str = "") -> None:

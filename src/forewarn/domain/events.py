@@ -35,8 +35,12 @@ class ChangeKind(StrEnum):
 
     BOOT = "boot"
     KERNEL = "kernel"
-    FIRMWARE = "firmware"
-    PART = "part"
+    MICROCODE = "microcode"
+    FIRMWARE = "firmware"  # of the board (`bios`), its controller (`bmc`) or a part
+    PACKAGE = "package"
+    PART = "part"  # one serial number gone and another in its place
+    VM = "vm"  # arrived ("here" after) or gone
+    POWER_INPUT = "power input"  # of a supply: lost or back; the supply itself is sound
     MAINTENANCE = "maintenance"
 
 

@@ -66,7 +66,11 @@ class VmState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One hypervisor. Capacities are those offered to VMs, after any over-commit."""
+    """One hypervisor. Capacities are those offered to VMs, after any over-commit.
+
+    `offers` holds what a VM can need of a host, as words that only drivers read (`bridge:br0`, `storage:/srv/shared`).
+    `seen_at` is when the driver last heard of a host that it does not hear now; what it says of it is that old.
+    """
 
     name: str
     state: HostState = HostState.UP
@@ -79,6 +83,8 @@ class Host:
     driver: str = ""
     simulated: bool = False
     aggregates: tuple[str, ...] = ()  # sets of hosts that are ruled together, by name
+    offers: frozenset[str] = frozenset()
+    seen_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,10 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class VirtualMachine:
-    """One VM. `immovable_because` is empty while it can move, else it says why it cannot."""
+    """One VM. `immovable_because` is empty while it can move, else it says why it cannot.
+
+    It can go to hosts alone that offer all that it `needs`.
+    """
 
     id: str
     name: str
@@ -116,6 +125,16 @@ class VirtualMachine:
     state: VmState = VmState.RUNNING
     immovable_because: str = ""
     anti_affinity: str = ""  # VMs that share a name here must not share a host
+    needs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a driver could not read or take as it stands, of one host or one VM (its id), in a sentence."""
+
+    host: str
+    text: str
+    vm: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,6 +146,7 @@ class Cluster:
     hosts: tuple[Host, ...] = ()
     components: tuple[Component, ...] = ()
     vms: tuple[VirtualMachine, ...] = field(default=())
+    remarks: tuple[Remark, ...] = ()
 
     @cached_property
     def host_by_name(self) -> Mapping[str, Host]:

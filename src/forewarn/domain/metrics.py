@@ -1,13 +1,15 @@
 """The metric catalogue: every quantity that Forewarn understands, under the name that the field's exporters give it.
 
-Names are those of node_exporter (`node_*`), smartctl_exporter (`smartctl_*`) and ipmi_exporter (`ipmi_*`). A new
-quantity is one line here; whatever emits it (an agent, a Prometheus, the simulator) needs to know nothing else.
+Names are those of node_exporter (`node_*`), smartctl_exporter (`smartctl_*`), ipmi_exporter (`ipmi_*`) and the
+exporters of libvirt (`libvirt_*`). A new quantity is one line here; whatever emits it (an agent, a Prometheus, the
+simulator) needs to know nothing else.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from forewarn.domain.inventory import Kind
+from forewarn.domain.power_metrics import POWER_METRICS
 from forewarn.domain.telemetry import Combine, Metric
 
 
@@ -30,6 +32,8 @@ IDENTITIES: tuple[Identity, ...] = (
     Identity(Kind.DISK, "smartctl_device", "device", "serial_number", "model_name", DISK),
     Identity(Kind.DISK, "node_disk_info", "device", "serial", "model", DISK),
     Identity(Kind.NETWORK, "node_network_info", "device", "address"),
+    # A VM is its UUID, whatever host it is on; the other series know it by its name there.
+    Identity(Kind.VM, "libvirt_domain_info_meta", "domain", "uuid"),
 )
 
 # SMART attributes whose raw value counts something; the numbers are ATA's attribute ids.
@@ -104,18 +108,17 @@ def _dimm(key: str, name: str, help_text: str) -> Metric:
     )
 
 
-def _psu(key: str, name: str, sensor: str, help_text: str, unit: str, combine: Combine = Combine.AVG) -> Metric:
-    where = (("name", f"(?i)(PSU|PS) ?[0-9].*({sensor}).*"),)
+def _vm(key: str, name: str, help_text: str, unit: str, *, counter: bool = True) -> Metric:
+    # A VM's disks and interfaces are series of their own; what counts is the VM.
     return Metric(
         key,
-        Kind.POWER,
-        name,
+        Kind.VM,
+        f"libvirt_domain_{name}",
         help_text,
         unit,
-        where=where,
-        device_label="name",
-        device_pattern="(?i)((?:PSU|PS) ?[0-9]+)",
-        combine=combine,
+        device_label="domain",
+        counter=counter,
+        combine=Combine.SUM if counter else Combine.MAX,
     )
 
 
@@ -143,6 +146,26 @@ CPU_METRICS = (
         "node_cpu_package_throttles_total",
         "thermal throttle events of the packages",
         "events",
+        counter=True,
+        combine=Combine.SUM,
+    ),
+    Metric(
+        "cpu_machine_checks",
+        Kind.CPU,
+        "node_interrupts_total",
+        "machine check exceptions of the cores",
+        "exceptions",
+        where=(("type", "MCE"),),
+        counter=True,
+        combine=Combine.SUM,
+    ),
+    Metric(
+        "cpu_corrected_thresholds",
+        Kind.CPU,
+        "node_interrupts_total",
+        "times that corrected or deferred errors went beyond the CPU's threshold",
+        "interrupts",
+        where=(("type", "THR|DFR"),),
         counter=True,
         combine=Combine.SUM,
     ),
@@ -182,6 +205,21 @@ MEMORY_METRICS = (
         "dimm_uncorrected",
         "node_edac_channel_uncorrectable_errors_total",
         "uncorrected memory errors of the DIMM",
+    ),
+    Metric(
+        "dimm_fault_mode",
+        Kind.MEMORY,
+        "forewarn_dimm_fault_mode",
+        "widest fault that explains the DIMM's corrected errors: 1 cell, 2 column, 3 row, 4 bank, 5 device",
+        device_label="dimm_label",
+    ),
+    Metric(
+        "dimm_error_addresses",
+        Kind.MEMORY,
+        "forewarn_dimm_error_addresses",
+        "different addresses of the DIMM's corrected errors",
+        "addresses",
+        device_label="dimm_label",
     ),
     Metric("memory_total", Kind.HOST, "node_memory_MemTotal_bytes", "memory of the host", "bytes"),
     Metric(
@@ -226,6 +264,35 @@ DISK_METRICS = (
     _disk("disk_read_seconds", "node_disk_read_time_seconds_total", "time spent reading", "seconds", counter=True),
     _disk("disk_write_seconds", "node_disk_write_time_seconds_total", "time spent writing", "seconds", counter=True),
     _disk("disk_io_errors", "forewarn_disk_io_errors_total", "failed requests of the device", "errors", counter=True),
+    _disk("disk_io_timeouts", "forewarn_disk_io_timeouts_total", "timed-out requests", "requests", counter=True),
+    _disk("disk_working", "forewarn_disk_working", "0 once the kernel's driver has given the drive up"),
+    _disk(
+        "disk_readonly_filesystems",
+        "forewarn_disk_readonly_filesystems",
+        "file systems on the drive that the kernel turned read-only",
+    ),
+    # Entries of an old error log are no alarm, new ones are.
+    _disk(
+        "nvme_error_entries", "smartctl_device_num_err_log_entries", "entries of the error log", "entries", counter=True
+    ),
+    _disk(
+        "sas_grown_defects", "smartctl_scsi_grown_defect_list", "grown defects of the drive", "defects", counter=True
+    ),
+    _disk(
+        "sas_read_uncorrected",
+        "smartctl_read_total_uncorrected_errors",
+        "reads that could not be corrected",
+        "errors",
+        counter=True,
+    ),
+    _disk(
+        "sas_write_uncorrected",
+        "smartctl_write_total_uncorrected_errors",
+        "writes that could not be corrected",
+        "errors",
+        counter=True,
+    ),
+    _disk("self_test_passed", "forewarn_smartctl_self_test_passed", "1 where the last self-test found nothing"),
 )
 
 NETWORK_METRICS = (
@@ -241,48 +308,49 @@ NETWORK_METRICS = (
         "losses and returns of the link",
         "changes",
     ),
+    _nic("nic_crc_errors", "forewarn_network_crc_errors_total", "CRC errors of the card, by its driver", "errors"),
+    _nic(
+        "nic_fec_uncorrectable",
+        "forewarn_network_fec_uncorrectable_total",
+        "blocks that forward error correction could not mend",
+        "blocks",
+    ),
+    Metric(
+        "nic_speed_degraded",
+        Kind.NETWORK,
+        "forewarn_network_link_degraded",
+        "1 while the link is slower than it has been or offers",
+        where=(("what", "speed"),),
+        device_label="device",
+    ),
     _nic("nic_up", "node_network_up", "1 while the link is up", counter=False),
     _nic("nic_speed", "node_network_speed_bytes", "negotiated speed", "bytes per second", counter=False),
 )
 
-POWER_METRICS = (
-    _psu("psu_output_volts", "ipmi_voltage_volts", "Vout|V_OUT|Output|12V", "output voltage of the supply", "volts"),
-    _psu("psu_input_volts", "ipmi_voltage_volts", "Vin|V_IN|Input|AC", "input voltage of the supply", "volts"),
-    _psu("psu_amperes", "ipmi_current_amperes", ".*", "output current of the supply", "amperes"),
-    _psu("psu_temperature", "ipmi_temperature_celsius", ".*", "temperature of the supply", "celsius", Combine.MAX),
-    _psu("psu_fan_speed", "ipmi_fan_speed_rpm", ".*", "fan speed of the supply", "rpm", Combine.MIN),
-    _psu(
-        "psu_state",
-        "ipmi_sensor_state",
-        ".*",
-        "state of the supply's sensors: 0 good, 1 warning, 2 critical",
-        "",
-        Combine.MAX,
-    ),
-    Metric(
-        "board_volts_alarm",
-        Kind.POWER,
-        "node_hwmon_in_alarm",
-        "voltage alarms of the board",
-        combine=Combine.SUM,
-    ),
-    Metric(
-        "board_volts",
-        Kind.POWER,
-        "node_hwmon_in_volts",
-        "12 V rail of the board",
-        "volts",
-        where=(("label", r"(?i)(?!(-|n)\s*12)(.*[^0-9.])?\+?12(\.0+)? ?v.*"),),
-    ),
-    Metric(
-        "package_joules",
-        Kind.POWER,
-        "node_rapl_package_joules_total",
-        "energy used by the CPU packages",
-        "joules",
-        counter=True,
-        combine=Combine.SUM,
-    ),
+VM_METRICS = (
+    _vm("vm_cpu_seconds", "info_cpu_time_seconds_total", "time that the VM's CPUs ran", "seconds"),
+    _vm("vm_vcpus", "info_virtual_cpus", "virtual CPUs of the VM", "CPUs", counter=False),
+    _vm("vm_memory_max", "info_maximum_memory_bytes", "most memory that the VM may have", "bytes", counter=False),
+    _vm("vm_memory", "info_memory_usage_bytes", "memory that the balloon leaves the VM", "bytes", counter=False),
+    _vm("vm_memory_rss", "memory_stats_rss_bytes", "memory that the VM takes of its host", "bytes", counter=False),
+    _vm("vm_memory_usable", "memory_stats_usable_bytes", "memory that the VM can still give", "bytes", counter=False),
+    _vm("vm_read_bytes", "block_stats_read_bytes_total", "bytes read from the VM's disks", "bytes"),
+    _vm("vm_write_bytes", "block_stats_write_bytes_total", "bytes written to the VM's disks", "bytes"),
+    _vm("vm_reads", "block_stats_read_requests_total", "reads from the VM's disks", "operations"),
+    _vm("vm_writes", "block_stats_write_requests_total", "writes to the VM's disks", "operations"),
+    _vm("vm_read_seconds", "block_stats_read_time_seconds_total", "time that reads took", "seconds"),
+    _vm("vm_write_seconds", "block_stats_write_time_seconds_total", "time that writes took", "seconds"),
+    _vm("vm_receive_bytes", "interface_stats_receive_bytes_total", "bytes that the VM received", "bytes"),
+    _vm("vm_transmit_bytes", "interface_stats_transmit_bytes_total", "bytes that the VM sent", "bytes"),
+    _vm("vm_receive_drops", "interface_stats_receive_drops_total", "received packets that were dropped", "packets"),
+    _vm("vm_transmit_drops", "interface_stats_transmit_drops_total", "sent packets that were dropped", "packets"),
 )
 
-METRICS: tuple[Metric, ...] = (*CPU_METRICS, *MEMORY_METRICS, *DISK_METRICS, *NETWORK_METRICS, *POWER_METRICS)
+METRICS: tuple[Metric, ...] = (
+    *CPU_METRICS,
+    *MEMORY_METRICS,
+    *DISK_METRICS,
+    *NETWORK_METRICS,
+    *POWER_METRICS,
+    *VM_METRICS,
+)

@@ -28,6 +28,10 @@ def _agent(name: str, help_text: str, *labels: str) -> OwnMetric:
     return OwnMetric(name, help_text, labels, (AGENT,))
 
 
+def _both(name: str, help_text: str, *labels: str) -> OwnMetric:
+    return OwnMetric(name, help_text, labels, (AGENT, SERVER))
+
+
 def _server(name: str, help_text: str, *labels: str) -> OwnMetric:
     return OwnMetric(name, help_text, labels)
 
@@ -72,6 +76,166 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "attribute_id",
         "attribute_name",
     ),
+    _agent(
+        "forewarn_dimm_info",
+        "What a DIMM is, as the memory controller's driver knows it",
+        "dimm_label",
+        "controller",
+        "module",
+        "location",
+        "mem_type",
+        "edac_mode",
+        "dev_type",
+        "size_mb",
+    ),
+    _agent(
+        "forewarn_dimm_fault_mode",
+        "Widest fault that explains a DIMM's corrected errors: 0 unknown, 1 cell, 2 column, 3 row, 4 bank, 5 device",
+        "dimm_label",
+    ),
+    _agent("forewarn_dimm_error_addresses", "Different addresses of a DIMM's corrected errors", "dimm_label"),
+    _agent(
+        "forewarn_memory_firmware_first",
+        "1 where the firmware takes corrected memory errors first, so that zero of them is unknown; by what it shows",
+        "by",
+    ),
+    _agent(
+        "forewarn_memory_failure_pages_total",
+        "Pages that the kernel handled as failed, by NUMA node and by what came of it",
+        "node",
+        "result",
+    ),
+    _agent("forewarn_rasdaemon_records_total", "Records that rasdaemon has written, by table", "table"),
+    _agent(
+        "forewarn_kernel_log_lines_total", "Lines of the kernel about failing hardware, by what they tell", "template"
+    ),
+    _agent("forewarn_psu_present", "1 where a power supply is in its place", "name"),
+    _agent("forewarn_psu_input_lost", "1 while a power supply has no mains; the supply itself may be sound", "name"),
+    _agent("forewarn_psu_failed", "1 where a power supply reports that it failed", "name"),
+    _agent("forewarn_psu_failure_predicted", "1 where a power supply predicts its failure", "name"),
+    _agent("forewarn_psu_info", "Which power supply it is", "name", "serial", "model", "firmware"),
+    _agent("forewarn_power_redundant", "1 while a group of power supplies is redundant", "name"),
+    _agent(
+        "forewarn_bmc_readings_set_aside",
+        "Readings of the last answer of a BMC that are none (placeholders, supplies without input), by why",
+        "bmc",
+        "why",
+    ),
+    _both("forewarn_telemetry_bmc_up", "1 while a BMC answers", "bmc"),
+    _both("forewarn_telemetry_bmc_silent_seconds", "Time since a BMC answered last", "bmc"),
+    _both("forewarn_telemetry_bmc_stuck", "1 where no reading of a BMC has moved for long", "bmc"),
+    _both("forewarn_telemetry_bmc_resets_total", "Times that a BMC started anew", "bmc"),
+    _both("forewarn_telemetry_bmc_problem", "What is the matter with a BMC, or its answer", "bmc", "why"),
+    _agent(
+        "forewarn_smartctl_attribute_operations",
+        "The operations beside the errors in a SMART raw value of Seagate's",
+        "device",
+        "attribute_id",
+        "attribute_name",
+    ),
+    _agent("forewarn_smartctl_standby", "1 while a drive sleeps and is not asked, so as not to wake it", "device"),
+    _agent(
+        "forewarn_smartctl_informational_exception",
+        "A SCSI drive's own warning, by its sense codes",
+        "device",
+        "asc",
+        "ascq",
+        "text",
+    ),
+    _agent("forewarn_smartctl_pending_defects", "Defects that a SCSI drive has found and not yet mended", "device"),
+    _agent(
+        "forewarn_smartctl_self_test_passed",
+        "1 where the drive's last self-test that came to an end found nothing",
+        "device",
+        "self_test_type",
+    ),
+    _agent(
+        "forewarn_smartctl_self_test_age_seconds",
+        "Time that the drive has been on since that self-test",
+        "device",
+        "self_test_type",
+    ),
+    _agent(
+        "forewarn_telemetry_vanished_seconds", "Time since a part that vanished was last seen", "collector", "device"
+    ),
+    _agent("forewarn_telemetry_vanished_total", "Times that a part vanished from telemetry", "collector"),
+    _agent(
+        "forewarn_telemetry_backwards_total", "Times that a counter of the part ran backwards", "collector", "device"
+    ),
+    _agent(
+        "forewarn_telemetry_stuck", "1 for a sensor that shows the very same value for too long", "collector", "series"
+    ),
+    _agent("forewarn_telemetry_stuck_sensors", "Sensors that stick", "collector"),
+    _agent(
+        "forewarn_telemetry_not_compared", "Series beyond the number that is compared from round to round", "collector"
+    ),
+    _agent(
+        "forewarn_redundancy_member_info",
+        "A part of a set that stands in for each other, by its state",
+        "group",
+        "kind",
+        "device",
+        "state",
+    ),
+    _agent(
+        "forewarn_redundancy_spares",
+        "How many more of a set may fail before what stands on it does; 0 while it rebuilds",
+        "group",
+        "kind",
+    ),
+    _agent("forewarn_md_mismatches", "Blocks in which an array's members differed at the last check", "device"),
+    _agent(
+        "forewarn_md_member_errors_total",
+        "Read errors of an array's member that were mended from the others",
+        "array",
+        "device",
+    ),
+    _agent("forewarn_volume_members", "Members of a RAID volume of LVM by state", "volume", "state"),
+    _agent(
+        "forewarn_zfs_device_errors_total", "Errors that ZFS counted on a device of a pool", "pool", "device", "kind"
+    ),
+    _agent("forewarn_ceph_osd_info", "A drive on which an OSD of Ceph stands", "cluster", "osd", "device", "role"),
+    _agent(
+        "forewarn_network_link_degraded",
+        "1 while a link runs below the speed that it has shown or offers, or at half duplex",
+        "device",
+        "what",
+    ),
+    _agent("forewarn_network_crc_errors_total", "CRC errors of the card, whatever its driver calls them", "device"),
+    _agent("forewarn_network_fec_corrected_total", "Blocks that forward error correction mended", "device"),
+    _agent("forewarn_network_fec_uncorrectable_total", "Blocks that forward error correction could not mend", "device"),
+    _agent(
+        "forewarn_network_pci_errors_total", "Errors of the card's PCI Express link by severity", "device", "severity"
+    ),
+    _agent(
+        "forewarn_network_neighbor_info",
+        "The switch and port into which a card is plugged, as LLDP tells",
+        "device",
+        "chassis",
+        "chassis_id",
+        "port",
+        "port_description",
+    ),
+    _agent("forewarn_bonding_active_info", "The link that carries the traffic of a bond", "master", "device"),
+    _agent("forewarn_optics_temperature_celsius", "Temperature of the optics", "device"),
+    _agent("forewarn_optics_volts", "Supply voltage of the optics", "device"),
+    _agent("forewarn_optics_bias_amperes", "Bias current of the laser", "device", "lane"),
+    _agent("forewarn_optics_transmit_watts", "Optical power sent", "device", "lane"),
+    _agent("forewarn_optics_receive_watts", "Optical power received", "device", "lane"),
+    _agent("forewarn_optics_alarm", "1 for an alarm of the optics that is on", "device", "alarm", "lane"),
+    _agent("forewarn_disk_state_info", "What the kernel's driver says of the drive", "device", "state"),
+    _agent("forewarn_disk_working", "0 once the kernel's driver has given the drive up", "device"),
+    _agent(
+        "forewarn_disk_pci_errors_total", "Errors of an NVMe drive's PCI Express link by severity", "device", "severity"
+    ),
+    _agent(
+        "forewarn_disk_readonly_filesystems",
+        "File systems on the drive that the kernel turned read-only by itself",
+        "device",
+    ),
+    _agent("forewarn_disk_filesystem_errors", "Errors that file systems noted on the drive", "device"),
+    _agent("forewarn_cpu_core_throttled_seconds_total", "Time that the core was throttled for heat", "package", "core"),
+    _agent("forewarn_cpu_package_throttled_seconds_total", "Time that the package was throttled for heat", "package"),
     _agent("forewarn_push_buffer_bytes", "Size of what is kept on disk until it is sent", "queue"),
     _agent("forewarn_push_buffer_segments", "Files of what is kept on disk until it is sent", "queue"),
     _agent("forewarn_push_damaged_segments_total", "Files of the buffer that were set aside unread", "queue"),
@@ -88,6 +252,8 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _server("forewarn_mode", "1 for the mode that is on", "mode"),
     _server("forewarn_hosts", "Hosts by state", "state"),
     _server("forewarn_vms", "VMs by state", "state"),
+    _server("forewarn_driver_remarks", "What the placement service could not read, of hosts and of VMs", "about"),
+    _server("forewarn_host_unheard_seconds", "Time since a host that does not answer its driver last did", "host"),
     _server("forewarn_moves", "Moves of the last cycles by state", "state"),
     _server(
         "forewarn_risk",
@@ -117,9 +283,13 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _server("forewarn_proposals", "Moves that wait for a mode or an approval"),
     _server("forewarn_verdicts", "Options that the last plan rejected or a guard held back, by cause", "refusal"),
     _server("forewarn_cordons", "Hosts that shall receive no new VM"),
+    _server("forewarn_host_cordoned", "1 for a host that takes no new VM, whoever cordoned it", "host"),
     _server("forewarn_limit", "A limit on acting", "name"),
     _server("forewarn_limit_used", "How much of it is used", "name"),
     _server("forewarn_limit_held_total", "How often it has held something back", "name"),
+    _server("forewarn_libvirt_connections_opened_total", "Connections to a libvirt host that were opened", "host"),
+    _server("forewarn_libvirt_calls_abandoned_total", "Calls that a libvirt host did not answer in time", "host"),
+    _server("forewarn_libvirt_calls_hanging", "Of those, calls that have not returned yet", "host"),
     _server("forewarn_ingest_bodies_total", "Bodies of agents and Prometheis that were taken"),
     _server("forewarn_ingest_samples_total", "Samples of agents and Prometheis that were taken"),
     _server("forewarn_ingest_events_total", "Events of agents that were taken"),

@@ -31,6 +31,7 @@ class Move:
     cost: float = 0.0
     duration_s: float = 0.0  # predicted
     downtime_ms: float = 0.0  # predicted
+    device: str = ""  # the suspected part as the kernel names it
 
 
 class Refusal(StrEnum):
@@ -65,6 +66,7 @@ class Refusal(StrEnum):
     BREAKER = "breaker"
     NOT_LEADER = "not_leader"
     TARGET_SUSPECT = "target_suspect"
+    TARGET_LACKS = "target_lacks"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,15 @@ from forewarn.domain.risk import FailureForecast
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What a VM does with what it has."""
+    """What a VM does with what it has. None where the placement service does not know."""
 
     vm: str
     cpu_cores: float  # mean use
-    dirty_bytes_per_s: float  # rate at which it dirties memory
-    working_set_bytes: int  # the memory that it keeps dirtying; a round never sends more than this again
+    dirty_bytes_per_s: float | None  # rate at which it dirties memory
+    working_set_bytes: int | None  # the memory that it keeps dirtying; a round never sends more than this again
+    memory_used_bytes: int | None = None
+    disk_bytes_per_s: float | None = None  # read and written
+    network_bytes_per_s: float | None = None  # received and sent
 
 
 class Rung(StrEnum):

@@ -8,6 +8,27 @@ from forewarn.domain.inventory import Cluster
 from forewarn.domain.plan import Move, MoveState
 from forewarn.domain.situation import Workload
 
+MIB = 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """What the hypervisor says of a running copy; 0 where it does not say."""
+
+    total_bytes: int = 0
+    left_bytes: int = 0  # of this round
+    dirty_bytes_per_s: float = 0.0
+    rounds: int = 0
+    downtime_ms: float = 0.0  # expected
+    throttle_percent: int = 0  # how far the guest is slowed down so that the copy can end
+
+    def __str__(self) -> str:
+        slowed = f", slowed down by {self.throttle_percent} %" if self.throttle_percent else ""
+        return (
+            f"round {self.rounds}, {self.left_bytes / MIB:.0f} of {self.total_bytes / MIB:.0f} MiB left, dirtying "
+            f"{self.dirty_bytes_per_s / MIB:.1f} MiB/s{slowed}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class MoveProgress:
@@ -18,6 +39,8 @@ class MoveProgress:
     downtime_ms: float = 0.0  # measured, once final
     text: str = ""
     duration_s: float = 0.0  # measured, once final; 0 where the service does not say
+    copying: Copying | None = None  # while it runs, where the service says more
+    left_behind: str = ""  # by a VM that has arrived, for people to know of
 
 
 class Inventory(Protocol):

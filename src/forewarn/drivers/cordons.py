@@ -1,4 +1,4 @@
-"""The simulated placement service's marks on hosts that take no new VM: Forewarn's own end by themselves."""
+"""Marks on hosts that take no new VM, of drivers that keep them themselves: Forewarn's own end by themselves."""
 
 from datetime import datetime
 

@@ -48,6 +48,7 @@ class JoinedDriver:
             hosts=tuple(hosts),
             components=_first(part for cluster in clusters for part in cluster.components),
             vms=_first(vm for cluster in clusters for vm in cluster.vms),
+            remarks=tuple(remark for cluster in clusters for remark in cluster.remarks),
         )
 
     def workloads(self) -> tuple[Workload, ...]:

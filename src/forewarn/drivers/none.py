@@ -4,7 +4,7 @@ It serves where no placement service is configured, and for single machines. `ca
 no planner ever proposes them as targets.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ import pyarrow as pa
 from forewarn.clock import Clock
 from forewarn.domain.inventory import COMPONENT_KINDS, Cluster, Component, Host, HostState, Kind, component_id
 from forewarn.domain.plan import Move, MoveState
+from forewarn.domain.redundancy import Redundancy
 from forewarn.domain.situation import Workload
 from forewarn.drivers.base import MoveProgress
 from forewarn.errors import CordonRefused, MoveRefused
@@ -32,7 +33,9 @@ class ObservedSettings:
 class ObservedDriver:
     """An inventory read from the devices that a telemetry store knows (its `devices()`); it can do nothing.
 
+    `redundancy` gives, for a time, which parts stand in for each other as far as hosts have told since then.
     `facts` are hosts of which more is known than telemetry tells (capacities, rack); their state is still observed.
+    `whole_host` names the kinds of parts on which every VM of their host depends, where others tell of VMs.
     """
 
     name = "none"
@@ -43,17 +46,23 @@ class ObservedDriver:
         clock: Clock,
         facts: Iterable[Host] = (),
         settings: ObservedSettings | None = None,
+        whole_host: Collection[Kind] = (),
+        redundancy: Callable[[datetime], Mapping[str, Redundancy]] = lambda _: {},
     ) -> None:
         self._devices = devices
         self._clock = clock
         self._facts = {host.name: host for host in facts}
         self._settings = settings or ObservedSettings()
+        self._whole_host = frozenset(whole_host)
+        self._redundancy = redundancy
         self._picture = Cluster(clock.now())
 
     def inventory(self) -> Cluster:
         now = self._clock.now()
         rows = self._rows(now)
-        hosts, components = self._hosts(rows, now), _components(rows)
+        sets = self._redundancy(now - timedelta(seconds=self._settings.silent_after_s))
+        components = tuple(_in_set(part, sets) for part in _components(rows, self._whole_host))
+        hosts = self._hosts(rows, now)
         before = self._picture
         changed = (hosts, components) != (before.hosts, before.components)
         self._picture = Cluster(now, before.generation + changed, hosts, components)
@@ -104,23 +113,36 @@ class ObservedDriver:
         return replace(fact, state=state, can_receive=False, driver=self.name)
 
 
-def _components(rows: list[Mapping[str, Any]]) -> tuple[Component, ...]:
-    """Parts in which no VM's dependence is proven: nothing is known of VMs here.
+def _components(rows: list[Mapping[str, Any]], whole_host: Collection[Kind]) -> tuple[Component, ...]:
+    """Parts in which no VM's dependence is proven, but for the kinds of `whole_host`: nothing is known of VMs here.
 
     Every host has a CPU, memory and power, whether or not anything there tells of them: where such a kind shows no
     part, one stands for it, so that its risk is unknown and not merely absent.
     """
     shown = [
-        Component(row["component"], Kind(row["kind"]), row["host"], row["device"], row["model"] or "")
+        Component(
+            row["component"],
+            Kind(row["kind"]),
+            row["host"],
+            row["device"],
+            row["model"] or "",
+            whole_host=row["kind"] in whole_host,
+        )
         for row in rows
         if row["kind"] in COMPONENT_KINDS
     ]
     told = {(part.host, part.kind) for part in shown}
     hosts = sorted({row["host"] for row in rows})
     untold = [
-        Component(component_id(kind, host, ""), kind, host, device=str(kind))
+        Component(component_id(kind, host, ""), kind, host, device=str(kind), whole_host=kind in whole_host)
         for host in hosts
         for kind in (Kind.CPU, Kind.MEMORY, Kind.POWER)
         if (host, kind) not in told
     ]
     return tuple(sorted((*shown, *untold), key=lambda part: part.id))
+
+
+def _in_set(part: Component, sets: Mapping[str, Redundancy]) -> Component:
+    """The part with the set to which it belongs; one of which nothing is told stands in for none."""
+    found = sets.get(part.id)
+    return replace(part, group=found.group, spares=found.spares) if found else part

@@ -323,7 +323,7 @@ class SimulatedDriver(Mishaps):
         text, at = self._to_break.pop(move.vm, ("", None))
         guest = Guest(vm.memory_bytes)
         if load is not None:
-            guest = Guest(vm.memory_bytes, load.dirty_bytes_per_s, load.working_set_bytes)
+            guest = Guest(vm.memory_bytes, load.dirty_bytes_per_s or 0.0, load.working_set_bytes or 0)
         self._estate.reserve(move.vm, move.target)
         self._links.add(move.id, guest, move.source, move.target, self._clock.monotonic(), at)
         self._jobs[move.id] = _Job(move, break_text=text)

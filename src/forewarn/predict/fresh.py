@@ -8,12 +8,22 @@ from dataclasses import replace
 from datetime import datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from forewarn.domain.inventory import Kind
 from forewarn.domain.risk import FailureForecast
 
 
 def last_heard(devices: pa.Table) -> Mapping[str, datetime]:
-    """When each host showed anything last, from the store's table of devices."""
+    """When each host showed anything last, from the store's table of devices.
+
+    Power supplies do not count where a host has other parts: its BMC tells of them, also while the host is dead.
+    """
+    power = pc.field("kind") == str(Kind.POWER)
+    return {**_newest(devices.filter(power)), **_newest(devices.filter(~power))}
+
+
+def _newest(devices: pa.Table) -> dict[str, datetime]:
     newest = devices.group_by("host").aggregate([("last_seen", "max")])
     pairs = zip(newest["host"].to_pylist(), newest["last_seen_max"].to_pylist(), strict=True)
     return {host: time for host, time in pairs if host is not None and time is not None}

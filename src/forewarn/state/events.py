@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import ColumnElement, Row, insert, select, update
 
 from forewarn.domain.events import FailureEvent, LabelState
 from forewarn.domain.inventory import Kind
@@ -23,7 +23,7 @@ class FailureEvents:
         new = []
         with self._database.write() as connection:
             for event in events:
-                same = [FAILURES.c[name] == getattr(event, name) for name in ("time", "host", "component", "source")]
+                same = _same(event)
                 if connection.execute(select(FAILURES.c.id).where(*same)).first() is None:
                     connection.execute(insert(FAILURES).values(**asdict(event)))
                     new.append(event)
@@ -38,9 +38,15 @@ class FailureEvents:
 
     def judge(self, event: FailureEvent, state: LabelState) -> bool:
         """Say what became of an event; False if it is not known."""
-        same = [FAILURES.c[name] == getattr(event, name) for name in ("time", "host", "component", "source")]
+        same = _same(event)
         with self._database.write() as connection:
             return connection.execute(update(FAILURES).where(*same).values(state=state)).rowcount > 0
+
+
+def _same(event: FailureEvent) -> list[ColumnElement[bool]]:
+    """What makes two reports one: all that is said, but how surely, and what became of it."""
+    said = ("time", "host", "kind", "component", "source", "text")
+    return [FAILURES.c[name] == getattr(event, name) for name in said]
 
 
 def _event(row: Row[tuple[object, ...]]) -> FailureEvent:

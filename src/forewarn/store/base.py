@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -11,6 +11,8 @@ from forewarn.domain.feature import Catalog
 from forewarn.domain.inventory import Kind
 
 TIME: pa.DataType = pa.timestamp("us", tz="UTC")
+WEIGHT: pa.DataType = pa.int32()
+TAKEN_BACK = -1
 
 # One row per value. `component` is a component's id, `metric` a key of the metric catalogue. A NaN ends a series' last
 # value (Prometheus calls it a stale marker): nothing holds past it until the next sample.
@@ -57,11 +59,15 @@ class Batch:
 
     `until_marked` is for change points (recordings): their values stand until the next sample or marker of the series,
     however long that takes, instead of for the metric's hold limit.
+
+    `weights` says for each sample of how many series its value was made, TAKEN_BACK for a marker that takes back what
+    was stored of its series and time. Without it values weigh one, and markers nothing.
     """
 
     samples: pa.Table  # SAMPLES
     devices: pa.Table  # DEVICES
     until_marked: bool = False
+    weights: "pa.ChunkedArray[Any] | None" = None  # WEIGHT
 
 
 class TelemetryStore(Protocol):
@@ -69,6 +75,11 @@ class TelemetryStore(Protocol):
 
     def append(self, batch: Batch) -> int:
         """Store a batch at once or not at all and return the number of samples taken.
+
+        Of several samples of one component, metric and time one stands: the one of the greatest weight, of equals the
+        one that was appended last. A marker weighs nothing, so that any value stands before it, unless it takes back:
+        then it stands before all that was appended until then, and weighs nothing from then on. So a batch may come
+        twice, a part of a value never stands before more of it, and later parts of a scrape mend its values.
 
         Raises TelemetryError for a batch of another shape, StoreUnavailable if the store cannot take it now.
         """

@@ -22,12 +22,12 @@ from forewarn.domain.feature import Catalog
 from forewarn.domain.inventory import Kind
 from forewarn.errors import StoreUnavailable, TelemetryError
 from forewarn.store import duckdb_sql as sql
-from forewarn.store.base import DEVICES, SAMPLES, TIME, Batch
+from forewarn.store.base import DEVICES, SAMPLES, TIME, WEIGHT, Batch
 from forewarn.store.duckdb_buckets import Buckets, Retention
 from forewarn.store.duckdb_file import DuckDBFile, ask, damaged
 from forewarn.store.duckdb_frames import Frames
 from forewarn.store.index import Heads, Numbers, SeriesIndex
-from forewarn.store.intake import Linked, Rows, link, ordered, runs
+from forewarn.store.intake import Linked, Rows, link, ordered, runs, weights_of
 from forewarn.store.places import Places
 from forewarn.store.windows import DAY, SECOND, Times, microseconds
 
@@ -135,6 +135,8 @@ class DuckDBStore:
             for column in schema.names:
                 if table.column(column).null_count:
                     raise TelemetryError(f"a batch's {name} lack values in the column {column}")
+        if batch.weights is not None and (batch.weights.type != WEIGHT or len(batch.weights) != batch.samples.num_rows):
+            raise TelemetryError(f"a batch's weights are one {WEIGHT} for each of its samples")
         if batch.samples.num_rows > self._settings.batch_max:
             raise TelemetryError(f"a batch has {batch.samples.num_rows} samples; at most {self._settings.batch_max}")
 
@@ -144,6 +146,7 @@ class DuckDBStore:
             self._index.number(samples.column("component"), samples.column("metric")),
             samples.column("time").cast(pa.int64()).to_numpy(),
             samples.column("value").to_numpy(),
+            weights_of(batch),
         )
         taken = rows.where(rows.time > self._buckets.raw_since)
         with self._file.transaction():
@@ -182,15 +185,12 @@ class DuckDBStore:
         self._file.register("rewrites", {"series": series, "since": since})
         held = ask(self._file.connection, sql.REWRITTEN)
         self._file.connection.execute(sql.FORGET_REWRITTEN)
-        of, time, value, before, before_time, before_until = (column.to_numpy() for column in held.columns)
+        of, time, value, before, before_time, before_until, weight = (column.to_numpy() for column in held.columns)
         prior = self._index.heads(series)  # stands where the newest sample is no longer kept
         first = np.flatnonzero(np.r_[True, of[1:] != of[:-1]][: len(of)])
         at = np.searchsorted(series, of[first])
         prior.last[at], prior.last_time[at], prior.until[at] = before[first], before_time[first], before_until[first]
-        both = Rows(
-            np.concatenate((rows.series, of)), np.concatenate((rows.time, time)), np.concatenate((rows.value, value))
-        )
-        return link(ordered(both), prior)
+        return link(ordered(rows.after(Rows(of, time, value, weight))), prior)
 
     def roll_up(self, now: datetime) -> None:
         """Bring roll-ups up to `now` and drop what is past its retention."""

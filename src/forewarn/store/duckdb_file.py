@@ -66,12 +66,23 @@ class DuckDBFile:
         elif ("forewarn",) not in found:
             raise self._foreign("is a DuckDB file of something else")
         state = {str(key): str(value) for key, value in self.connection.execute(sql.STATE_NOTES).fetchall()}
+        while state.get("version") in sql.UPGRADES:
+            state["version"] = self._upgrade(state["version"])
         if state.get("version") != sql.SCHEMA_VERSION:
             raise self._foreign(f"is a store of version {state.get('version')}, this is for {sql.SCHEMA_VERSION}")
         if state["open"] == "yes":
             text = f"the telemetry store {self.path} was not closed: samples on their way when it stopped are lost"
             self.notices = (text,)
         return state
+
+    def _upgrade(self, version: str) -> str:
+        """Returns the version that the file has now."""
+        following, statements = sql.UPGRADES[version]
+        with self.transaction():
+            for statement in statements:
+                self.connection.execute(statement)
+            self.note({"version": following})
+        return following
 
     def _foreign(self, what: str) -> TelemetryError:
         return TelemetryError(f"{self.path} {what}: name another file for the telemetry store, or move it away")

@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from forewarn.store.windows import DAY, FOREVER, HOUR, NEVER, WIDTH, Spans, Tier
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 PLACE_TEXTS = ("component", "kind", "host", "device", "model")
-SAMPLE_COLUMNS = ("series", "time", "value", "before", "before_time", "before_until")
+SAMPLE_COLUMNS = ("series", "time", "value", "before", "before_time", "before_until", "weight")
 
 _STATE_TYPES: dict[str, str] = {
     "count": "BIGINT",
@@ -106,13 +106,22 @@ _TABLES: dict[str, str] = {
     "forewarn": "key VARCHAR, value VARCHAR",
     "series": "id INTEGER, component VARCHAR, metric VARCHAR, until_marked BOOLEAN",
     "places": _columns({**dict.fromkeys(PLACE_TEXTS, "VARCHAR"), "first_seen": "BIGINT", "last_seen": "BIGINT"}),
-    "samples": "series INTEGER, time BIGINT, value DOUBLE, before DOUBLE, before_time BIGINT, before_until BIGINT",
+    "samples": "series INTEGER, time BIGINT, value DOUBLE, before DOUBLE, before_time BIGINT, before_until BIGINT,"
+    " weight INTEGER",
     "minutes": f"series INTEGER, time BIGINT, {_columns(_STATE_TYPES)}",
     "hours": f"series INTEGER, time BIGINT, {_columns(_STATE_TYPES)}",
     "days": f"series INTEGER, time BIGINT, {_columns(_STATE_TYPES)}, {_columns(_SLOPE_TYPES)}",
 }
 SCHEMA = (*(f"CREATE TABLE {name}({columns})" for name, columns in _TABLES.items()), _SAMPLE_STATES)
 
+
+# What makes a store of an earlier version one of the next.
+UPGRADES: Mapping[str, tuple[str, Sequence[str]]] = {
+    "1": (
+        "2",
+        ("ALTER TABLE samples ADD COLUMN weight INTEGER", "UPDATE samples SET weight = (NOT isnan(value))::INTEGER"),
+    )
+}
 
 TIER_NUMBER = {tier: number for number, tier in enumerate(Tier)}
 _TABLE = {Tier.SAMPLES: "sample_states"}  # where a tier's table is not called as the tier

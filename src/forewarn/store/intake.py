@@ -1,8 +1,8 @@
 """Samples on their way in: put in order, freed of duplicates, and linked each to the state that it meets.
 
 A linked sample knows the value before it, so that steps are summed later without a look at a neighbour. Pure arrays:
-the store says what it already holds. Of two samples of a series at one time the lower value stands, and any value
-stands before a marker: whatever the order of arrival, the outcome is the same.
+the store says what it already holds. Of several samples of a series at one time the one of the greatest weight stands,
+of equals the later one; see `TelemetryStore.append`.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from forewarn.store.base import TAKEN_BACK, Batch
 from forewarn.store.index import Heads, Numbers
 from forewarn.store.windows import FOREVER, NEVER, Times
 
 Values = NDArray[np.float64]
+Weights = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,19 @@ class Rows:
     series: Numbers
     time: Times
     value: Values
+    weight: Weights
 
     def where(self, chosen: NDArray[np.bool_] | Numbers) -> "Rows":
-        return Rows(self.series[chosen], self.time[chosen], self.value[chosen])
+        return Rows(self.series[chosen], self.time[chosen], self.value[chosen], self.weight[chosen])
+
+    def after(self, held: "Rows") -> "Rows":
+        """These rows behind those that are held already."""
+        return Rows(
+            np.concatenate((held.series, self.series)),
+            np.concatenate((held.time, self.time)),
+            np.concatenate((held.value, self.value)),
+            np.concatenate((held.weight, self.weight)),
+        )
 
     def __len__(self) -> int:
         return len(self.series)
@@ -55,6 +67,7 @@ class Linked:
             "series": self.rows.series.astype(np.int32),
             "time": self.rows.time,
             "value": self.rows.value,
+            "weight": np.maximum(self.rows.weight, 0),
             "before": self.before,
             "before_time": self.before_time,
             "before_until": self.before_until,
@@ -62,13 +75,21 @@ class Linked:
         return pa.table({name: pa.array(values[order]) for name, values in columns.items()})
 
 
+def weights_of(batch: Batch) -> Weights:
+    """Of how many series each sample of a batch was made."""
+    if batch.weights is not None:
+        return np.asarray(batch.weights.to_numpy(), np.int32)
+    return np.where(np.isnan(batch.samples.column("value").to_numpy()), 0, 1).astype(np.int32)
+
+
 def ordered(rows: Rows) -> Rows:
-    """Samples by series and time, one for each."""
+    """Samples by series and time, one for each; of equal weight the later one of `rows`."""
     same = rows.series[1:] == rows.series[:-1]
     if not ((rows.series[1:] > rows.series[:-1]) | (same & (rows.time[1:] > rows.time[:-1]))).all():
-        rows = rows.where(np.lexsort((rows.value, rows.time, rows.series)))
-        fresh = np.r_[True, (rows.series[1:] != rows.series[:-1]) | (rows.time[1:] != rows.time[:-1])]
-        rows = rows.where(fresh)
+        strength = np.where(rows.weight == TAKEN_BACK, np.iinfo(np.int32).max, rows.weight)
+        rows = rows.where(np.lexsort((strength, rows.time, rows.series)))  # stable: equals stay as they came
+        final = np.r_[(rows.series[1:] != rows.series[:-1]) | (rows.time[1:] != rows.time[:-1]), True]
+        rows = rows.where(final)
     return rows
 
 

@@ -2,87 +2,49 @@
 
 A `Mapper` finds the metric that each series means, the part that stands behind its device name (by the info series that
 it has seen of that host), and makes one value of several series of a device. What a name and its labels lead to is
-remembered per host, so that a scrape of thousands of series is a matter of dictionary look-ups. It keeps no samples.
+remembered per host, so that a scrape of thousands of series is a matter of dictionary look-ups.
+
+A collecting Prometheus spreads one scrape over several bodies, in any order. So the newest values are remembered, one
+number per series and time: a later body of a scrape gives the value of all series of a device that came so far, and an
+info series that comes late has what was filed under another part taken back and filed anew. What a device shows first
+waits `settle_s` for a word on who it is, in memory alone: a process that is killed within that time loses it.
 """
 
+import heapq
 import math
 import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeAlias
 
-import numpy as np
-import pyarrow as pa
-
-from forewarn.domain.inventory import Kind, component_id
-from forewarn.domain.metrics import IDENTITIES, METRICS, SENSOR_LABEL, Identity
+from forewarn.domain.inventory import COMPONENT_KINDS, Kind, component_id
+from forewarn.domain.metrics import DISK, IDENTITIES, METRICS, SENSOR_LABEL, Identity
+from forewarn.domain.redundancy import MEMBER, SPARES, Redundancy
 from forewarn.domain.telemetry import Combine, Metric, Sample
-from forewarn.store.base import DEVICES, SAMPLES, TIME, Batch
+from forewarn.store.base import Batch
+from forewarn.store.identity import UNKNOWN, Part
+from forewarn.store.layout import Layout, Series, Target, Value, joined, taken_back
+from forewarn.store.scrapes import Host, Recent, Resolution
 
-_Texts: TypeAlias = "pa.Array[Any]"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_Key = tuple[str, tuple[tuple[str, str], ...]]  # a series: its name and its labels
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Target:
-    """Where values of a host's series go; there is one object for each place and metric."""
-
-    component: str
-    kind: Kind
-    device: str
-    model: str
-    metric: str
-    combine: Combine
-    modulus: float = 0.0  # of packed values, that of the part that is meant; 0 for the whole
+_END = datetime.max.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """What an info series says of a device. A lower rank stands earlier in the table of identities."""
+@dataclass(frozen=True)
+class MappingSettings:
+    """What is remembered of samples on their way into the store."""
 
-    rank: int
-    serial: str
-    model: str
-
-
-@dataclass
-class _Host:
-    """What is known of one host: its parts by kind and device, and where each of its series leads."""
-
-    parts: dict[tuple[Kind, str], _Part] = field(default_factory=dict)
-    sensors: dict[tuple[str, str], str] = field(default_factory=dict)  # labels of hwmon sensors, by chip and sensor
-    targets: dict[_Key, tuple[_Target, ...]] = field(default_factory=dict)
-    interned: dict[tuple[str, str], _Target] = field(default_factory=dict)  # by metric and device
-    layout: "_Layout | None" = None
-
-    def learn(self, kind: Kind, device: str, part: _Part) -> None:
-        """Take in what an info series says; where it is news, every series is looked up anew."""
-        known = self.parts.get((kind, device))
-        if part != known and (known is None or part.rank <= known.rank):
-            self.parts[kind, device] = part
-            self.targets.clear()
-            self.interned.clear()
-
-    def call(self, chip: str, sensor: str, label: str) -> None:
-        """Take in what a sensor is called."""
-        if self.sensors.get((chip, sensor)) != label:
-            self.sensors[chip, sensor] = label
-            self.targets.clear()
-
-    def labels(self, sample: Sample) -> Mapping[str, str]:
-        """A sample's labels, with what its sensor is called."""
-        label = self.sensors.get((sample.labels.get("chip", ""), sample.labels.get("sensor", "")))
-        return {**sample.labels, "label": label} if label else sample.labels
-
-    def part(self, kind: Kind, device: str) -> _Part:
-        """The part behind a device name. A serial that two devices claim (a bond and its links) tells neither apart."""
-        part = self.parts.get((kind, device), _Part(0, "", ""))
-        claims = sum(1 for (of, _), other in self.parts.items() if of == kind and other.serial == part.serial)
-        return part if claims <= 1 else _Part(part.rank, "", part.model)
+    settle_s: float = 10.0
+    """How long values of a device that is new wait for its serial number, seconds, where they come in bodies that may
+    be parts of a scrape; a collecting Prometheus sends what it scraped at once within about 5 s."""
+    values_max: int = 20_000_000
+    """How many values are remembered so that later bodies of a scrape can be joined with them, 8 B each. The longest
+    untouched are forgotten first; a body of a scrape that is forgotten is joined with nothing."""
+    host_scrapes_max: int = 32
+    """How many times of one host are remembered, those that were touched last."""
+    host_series_max: int = 200_000
+    """How many series one host may have shown; past it, all that is remembered of the host is begun anew."""
 
 
 class _Matcher:
@@ -118,10 +80,13 @@ _COMBINERS: dict[Combine, Callable[[Sequence[float]], float]] = {
 }
 
 
-def _combined(combine: Combine, values: Sequence[float]) -> float:
-    """One value for several series. NaN stands only where nothing else does: it would end the whole series."""
-    known = [value for value in values if value == value]
-    return float(_COMBINERS[combine](known)) if known else math.nan
+def _combined(target: Target, shown: Sequence[float]) -> Value:
+    """One value for what several series show. NaN where none shows anything: it would end the whole series."""
+    if not shown:
+        return Value(target, math.nan, 0)
+    values = [value % target.modulus for value in shown] if target.modulus else shown
+    value = values[0] if len(values) == 1 else _COMBINERS[target.combine](values)
+    return Value(target, float(value), len(values))
 
 
 class Mapper:
@@ -140,119 +105,219 @@ class Mapper:
     of it is not.
     """
 
-    def __init__(self, metrics: Sequence[Metric] = METRICS, identities: Sequence[Identity] = IDENTITIES) -> None:
+    def __init__(
+        self,
+        metrics: Sequence[Metric] = METRICS,
+        identities: Sequence[Identity] = IDENTITIES,
+        settings: MappingSettings | None = None,
+    ) -> None:
+        self._settings = settings or MappingSettings()
         self._matchers: dict[str, list[_Matcher]] = {}
         for metric in metrics:
             self._matchers.setdefault(metric.name, []).append(_Matcher(metric))
         self._identities: dict[str, list[tuple[int, Identity]]] = {}
         for rank, identity in enumerate(identities):
             self._identities.setdefault(identity.name, []).append((rank, identity))
-        self._hosts: dict[str, _Host] = {}
+        self._words = frozenset(
+            (*self._identities, SENSOR_LABEL, MEMBER, SPARES)
+        )  # series that say what others are about
+        self._named = frozenset(identity.kind for identity in identities)  # kinds whose parts may have a serial
+        self._hosts: dict[str, Host] = {}
+        self._recent = Recent(self._settings.values_max, self._settings.host_scrapes_max)
+        self._waiting: list[tuple[datetime, str, datetime]] = []  # a heap: until when values of a host and time wait
         self.unmapped: Counter[str] = Counter()
         self._mapping = threading.Lock()
 
-    def map(self, host: str, samples: Iterable[Sample], time: datetime) -> Batch:
-        """The batch of one host's samples; those without a time of their own get `time`."""
+    def map(self, host: str, samples: Iterable[Sample], time: datetime, *, whole: bool = True) -> Batch:
+        """The batch of one host's samples; those without a time of their own get `time`, which is now.
+
+        `whole` says that no sample of the host and of these times comes in another call. With the batch come values,
+        of any host, that have waited long enough.
+        """
         with self._mapping:
-            return self._map(host, tuple(samples), time)
+            known = self._host(host)
+            found = self._map(known, tuple(samples), time, whole=whole)
+            return joined([*found, *self._overdue(time), *self._forget(known)])
 
-    def _map(self, host: str, samples: Sequence[Sample], time: datetime) -> Batch:
-        known = self._hosts.setdefault(host, _Host())
-        for sample in samples:
-            if sample.name in self._identities:
-                self._learn(known, sample)
-            elif sample.name == SENSOR_LABEL:
-                known.call(*(sample.labels.get(name, "") for name in ("chip", "sensor", "label")))
-        grouped: dict[datetime, dict[_Target, list[float]]] = {}
-        for sample in samples:
-            key = (sample.name, tuple(sample.labels.items()))
-            targets = known.targets.get(key)
-            if targets is None:
-                targets = known.targets[key] = self._targets(host, known, sample)
-            if not targets and sample.name not in self._identities and sample.name != SENSOR_LABEL:
-                self.unmapped[sample.name] += 1
-            for target in targets:
-                value = sample.value % target.modulus if target.modulus else sample.value
-                grouped.setdefault(sample.time or time, {}).setdefault(target, []).append(value)
-        return _batch(host, known, grouped)
+    def waiting(self) -> Batch:
+        """All values that still wait: the process ends."""
+        with self._mapping:
+            return joined(self._overdue(_END))
 
-    def _learn(self, known: _Host, sample: Sample) -> None:
+    def redundancy(self, since: datetime) -> Mapping[str, Redundancy]:
+        """By component's id, the set to which it belongs, of hosts that have told of it since then.
+
+        Of a part in several sets, as a drive with partitions in two arrays, the one counts that may lose the fewest.
+        """
+        with self._mapping:
+            found: dict[str, Redundancy] = {}
+            for host, known in self._hosts.items():
+                for kind, named, redundancy in known.sets.standing(since):
+                    device = _device(named, DISK) if kind == Kind.DISK else named
+                    if kind not in COMPONENT_KINDS or not device:
+                        continue
+                    component = component_id(
+                        Kind(kind), host, device, known.identities.part(Kind(kind), device, _END).serial
+                    )
+                    other = found.get(component, redundancy)
+                    found[component] = min(other, redundancy, key=lambda one: (one.spares, one.group))
+            return found
+
+    def _host(self, name: str) -> Host:
+        return self._hosts.setdefault(name, Host(name))
+
+    def _map(self, known: Host, samples: Sequence[Sample], now: datetime, *, whole: bool) -> list[Batch]:
+        stored: dict[datetime, set[Series]] = {}
+        news = [self._hear(known, sample, sample.time or now) for sample in samples if sample.name in self._words]
+        if any(news):
+            stored = {time: scrape.stored() for time, scrape in known.scrapes.items()}
+            known.resolutions.clear()
+        touched = self._take(known, samples, now)
+        until = now + timedelta(seconds=0.0 if whole else self._settings.settle_s)
+        batches = []
+        for time in dict.fromkeys((*touched, *stored)):
+            targets, gone = self._touched(known, time, touched.get(time, ())), set[Series]()
+            if time in stored:
+                shown = known.scrapes[time].targets(self._resolution(known, time))
+                targets |= {target: None for target in shown if target.series not in stored[time]}
+                gone = stored[time] - {target.series for target in shown}
+            batches.append(_batch(known, time, self._settled(known, time, targets, now, until)))
+            batches += [taken_back(time, gone)] if gone else []
+            if whole:
+                self._recent.drop(known, time)
+        return batches
+
+    def _hear(self, known: Host, sample: Sample, time: datetime) -> bool:
+        """Take in what an info series says; whether series may lead elsewhere now."""
+        if sample.name == SENSOR_LABEL:
+            return known.call(*(sample.labels.get(name, "") for name in ("chip", "sensor", "label")))
+        if sample.name in (MEMBER, SPARES):
+            known.sets.learn(sample, time)
+            return False
+        news = False
         for rank, identity in self._identities[sample.name]:
             device = _device(sample.labels.get(identity.device_label, ""), identity.device_pattern) or ""
             serial = sample.labels.get(identity.serial_label, "").strip()
             model = sample.labels.get(identity.model_label, "").strip()
             if serial.strip("0:- "):  # an all-zero address is nobody's
-                known.learn(identity.kind, device, _Part(rank, serial, model))
+                news |= known.identities.learn(identity.kind, device, Part(rank, serial, model), time)
+        return news
 
-    def _targets(self, host: str, known: _Host, sample: Sample) -> tuple[_Target, ...]:
-        found, labels = [], known.labels(sample)
-        for matcher in self._matchers.get(sample.name, ()):
+    def _take(self, known: Host, samples: Sequence[Sample], now: datetime) -> dict[datetime, list[int]]:
+        """Remember values; returns which series were touched at which times."""
+        touched: dict[datetime, list[int]] = {}
+        for sample in samples:
+            if sample.name in self._matchers:
+                time, slot = sample.time or now, known.slot((sample.name, tuple(sample.labels.items())))
+                if time not in touched:
+                    touched[time] = []
+                    known.scrape(time)
+                touched[time].append(slot)
+                known.scrapes[time].put(slot, sample.value)
+            elif sample.name not in self._words:
+                self.unmapped[sample.name] += 1
+        for time in touched:
+            self._recent.touch(known, time)
+        return touched
+
+    def _touched(self, known: Host, time: datetime, slots: Sequence[int]) -> dict[Target, None]:
+        """Where series lead, each once; those that lead nowhere are counted."""
+        by_slot = self._resolution(known, time).by_slot if slots else ()
+        found: dict[Target, None] = {}
+        for slot in slots:
+            if not by_slot[slot]:
+                self.unmapped[known.keys[slot][0]] += 1
+            for target in by_slot[slot]:
+                found[target] = None
+        return found
+
+    def _settled(
+        self, known: Host, time: datetime, targets: Iterable[Target], now: datetime, until: datetime
+    ) -> Sequence[Target]:
+        """Those targets whose part is known as well as it may be; others wait, those of a new device to `until`."""
+        scrape = known.scrapes[time]
+        scrape.filed = self._resolution(known, time)
+        found = []
+        for target in targets:
+            device = (target.kind, target.device)
+            settled = known.settled.setdefault(device, until) if target.kind in self._named else now
+            if settled <= now:
+                found.append(target)
+            elif device not in scrape.waiting:
+                scrape.waiting.add(device)
+                heapq.heappush(self._waiting, (settled, known.name, time))
+        return found
+
+    def _overdue(self, now: datetime) -> list[Batch]:
+        """The values that have waited until `now`, of any host."""
+        batches = []
+        while self._waiting and self._waiting[0][0] <= now:
+            _, name, time = heapq.heappop(self._waiting)
+            known = self._hosts.get(name)
+            if known is not None and time in known.scrapes:
+                batches.append(self._release(known, time, now))
+        return batches
+
+    def _release(self, known: Host, time: datetime, now: datetime) -> Batch:
+        """A scrape's values of devices that need not wait any longer."""
+        scrape = known.scrapes[time]
+        due = {device for device in scrape.waiting if known.settled[device] <= now}
+        scrape.waiting -= due
+        shown = scrape.targets(self._resolution(known, time))
+        return _batch(known, time, [target for target in shown if (target.kind, target.device) in due])
+
+    def _forget(self, known: Host) -> list[Batch]:
+        """Keep within what may be remembered; what still waited is filed as what it is."""
+        batches = []
+        while surplus := self._recent.surplus(known):
+            name, time = surplus
+            batches += self._drop(self._hosts[name], time)
+        if len(known.keys) > self._settings.host_series_max:
+            for time in tuple(known.scrapes):
+                batches += self._drop(known, time)
+            del self._hosts[known.name]
+        return batches
+
+    def _drop(self, known: Host, time: datetime) -> list[Batch]:
+        batches = [self._release(known, time, _END)] if known.scrapes[time].waiting else []
+        self._recent.drop(known, time)
+        return batches
+
+    def _resolution(self, known: Host, time: datetime) -> Resolution:
+        """Where the host's series lead at a time."""
+        found = known.resolutions.setdefault(known.identities.epoch(time), Resolution())
+        for slot in range(len(found.by_slot), len(known.keys)):
+            found.by_slot.append(self._targets(known, found, slot, time))
+        return found
+
+    def _targets(self, known: Host, resolution: Resolution, slot: int, time: datetime) -> tuple[Target, ...]:
+        name, pairs = known.keys[slot]
+        labels = known.labels(dict(pairs))
+        found = []
+        for matcher in self._matchers[name]:
             device = matcher.device(labels)
             if device is not None:
-                found.append(_target(host, known, matcher.metric, device))
+                key = (matcher.metric.key, device)
+                if key not in resolution.interned:
+                    resolution.interned[key] = _target(known, matcher.metric, device, time)
+                resolution.interned[key].slots.append(slot)
+                found.append(resolution.interned[key])
         return tuple(found)
 
 
-def _target(host: str, known: _Host, metric: Metric, device: str) -> _Target:
-    key = (metric.key, device)
-    if key not in known.interned:
-        if metric.kind is Kind.HOST:
-            device, part, component = host, _Part(0, "", ""), component_id(Kind.HOST, host, host, host)
-        else:
-            part = known.part(metric.kind, device)
-            component = component_id(metric.kind, host, device, part.serial)
-        modulus = float(1 << metric.low_bits) if metric.low_bits else 0.0
-        known.interned[key] = _Target(component, metric.kind, device, part.model, metric.key, metric.combine, modulus)
-    return known.interned[key]
+def _target(known: Host, metric: Metric, device: str, time: datetime) -> Target:
+    if metric.kind is Kind.HOST:
+        device, part, component = known.name, UNKNOWN, component_id(Kind.HOST, known.name, known.name, known.name)
+    else:
+        part = known.identities.part(metric.kind, device, time)
+        component = component_id(metric.kind, known.name, device, part.serial)
+    modulus = float(1 << metric.low_bits) if metric.low_bits else 0.0
+    return Target(component, metric.kind, device, part.model, metric.key, metric.combine, modulus)
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """The columns that a host's scrapes share as long as they show the same series: made once, not at each scrape."""
-
-    targets: tuple[_Target, ...]
-    components: _Texts
-    metrics: _Texts
-    places: pa.Table  # DEVICES without times
-
-    @classmethod
-    def of(cls, host: str, targets: tuple[_Target, ...]) -> "_Layout":
-        places = {(target.component, target.device): target for target in targets}.values()
-        columns = {
-            "component": [target.component for target in places],
-            "kind": [str(target.kind) for target in places],
-            "host": [host] * len(places),
-            "device": [target.device for target in places],
-            "model": [target.model for target in places],
-        }
-        texts = {name: pa.array(column, pa.string()) for name, column in columns.items()}
-        components = pa.array([target.component for target in targets], pa.string())
-        return cls(targets, components, pa.array([target.metric for target in targets], pa.string()), pa.table(texts))
-
-    def batch(self, time: datetime, values: Sequence[float]) -> Batch:
-        """The batch of one scrape: a value for each target."""
-        number = (time - _EPOCH) // timedelta(microseconds=1)
-        times = pa.array(np.full(len(values), number)).cast(TIME)
-        columns = [times, self.components, self.metrics, pa.array(np.array(values, np.float64))]
-        seen = pa.array(np.full(self.places.num_rows, number)).cast(TIME)
-        devices = self.places.append_column("first_seen", seen).append_column("last_seen", seen)
-        return Batch(pa.Table.from_arrays(columns, schema=SAMPLES), devices.cast(DEVICES))
-
-
-def _batch(host: str, known: _Host, grouped: Mapping[datetime, Mapping[_Target, Sequence[float]]]) -> Batch:
-    batches = []
-    for time, found in grouped.items():
-        targets = tuple(found)
-        if known.layout is None or known.layout.targets != targets:
-            known.layout = _Layout.of(host, targets)
-        values = [
-            values[0] if len(values) == 1 else _combined(target.combine, values) for target, values in found.items()
-        ]
-        batches.append(known.layout.batch(time, values))
-    if len(batches) == 1:
-        return batches[0]
-    tables = ([SAMPLES.empty_table()], [DEVICES.empty_table()])
-    for batch in batches:
-        tables[0].append(batch.samples)
-        tables[1].append(batch.devices)
-    return Batch(pa.concat_tables(tables[0]), pa.concat_tables(tables[1]))
+def _batch(known: Host, time: datetime, targets: Sequence[Target]) -> Batch:
+    """What the targets' series have shown at a time."""
+    scrape, chosen = known.scrapes[time], tuple(targets)
+    if known.layout is None or known.layout.targets != chosen:
+        known.layout = Layout.of(known.name, chosen)
+    return known.layout.batch(time, [_combined(target, scrape.shown(target)) for target in chosen])

@@ -30,7 +30,7 @@ def exposition(
     for name, value in streams.items():
         lines += _family(f"forewarn_events_{name}", [({}, float(value))])
     if fleet is not None:
-        lines += _of_cycle(fleet, now) + _of_cluster(fleet) + _of_risks(fleet) + _of_standing(fleet.snapshot, now)
+        lines += _of_cycle(fleet, now) + _of_cluster(fleet, now) + _of_risks(fleet) + _of_standing(fleet.snapshot, now)
     lines += _extra(extra or {})
     return "\n".join(lines) + "\n"
 
@@ -62,13 +62,21 @@ def _age(now: datetime, then: datetime) -> float:
     return max(0.0, (now - then).total_seconds())
 
 
-def _of_cluster(fleet: Fleet) -> list[str]:
+def _of_cluster(fleet: Fleet, now: datetime) -> list[str]:
     hosts = Counter(str(row.host.state) for row in fleet.rows)
     vms = Counter(str(vm.state) for vm in fleet.snapshot.cluster.vms)
+    cordoned: list[_Value] = [({"host": row.host.name}, float(row.host.cordoned)) for row in fleet.rows]
     moves = Counter(outcome.state for outcome in fleet.snapshot.moves)
+    remarks = Counter("vm" if remark.vm else "host" for remark in fleet.snapshot.cluster.remarks)
+    unheard: list[_Value] = [
+        ({"host": row.host.name}, _age(now, row.host.seen_at)) for row in fleet.rows if row.host.seen_at
+    ]
     return [
         *_family("forewarn_hosts", _by("state", hosts)),
         *_family("forewarn_vms", _by("state", vms)),
+        *_family("forewarn_host_cordoned", cordoned),
+        *_family("forewarn_driver_remarks", [({"about": about}, remarks[about]) for about in ("host", "vm")]),
+        *_family("forewarn_host_unheard_seconds", unheard),
         *_family("forewarn_moves", [({"state": s}, moves[s]) for s in MoveState]),
     ]
 

@@ -207,6 +207,7 @@ def _facts(host: Host) -> list[str]:
         f"{words.size(host.link_bytes_per_s)}/s for migrations" if host.link_bytes_per_s else "",
         f"rack {host.rack.removeprefix('rack')}" if host.rack else "",
         "" if host.can_receive else "takes no VMs",
+        f"shown as its driver last heard of it, {host.seen_at:%Y-%m-%d %H:%M:%S} UTC" if host.seen_at else "",
     ]
     return [fact for fact in facts if fact]
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from forewarn.domain.authority import Grant, Mode, Window
-from forewarn.domain.inventory import HostState
+from forewarn.domain.inventory import Host, HostState
 from forewarn.domain.plan import Proposal
 from forewarn.domain.situation import Budget, Snapshot
 from forewarn.state.requests import RequestKind
@@ -29,6 +29,9 @@ LIMIT_WORDS = {
     "moves_per_hour": "moves begun within an hour",
     "hosts_share": "hosts that VMs are leaving",
     "cordons": "cordoned hosts",
+    "plan_age": "age of the plan when it began, seconds",
+    "inventory_age": "age of the inventory, seconds",
+    "paused": "moves paused",
 }
 _DOWN_NAMED = 5
 
@@ -123,7 +126,7 @@ def watch_of(fleet: Fleet, requests: Sequence[TakenRequest], settings: WebSettin
     changes = lately(snapshot, since)
     offers = tuple(_offers(snapshot, requests))
     inputs = tuple(_inputs(snapshot, settings.input_stale_after_s, now))
-    banners = (*_banners(snapshot), *_stale_banner(inputs))
+    banners = (*_banners(snapshot, now), *_stale_banner(inputs))
     flights = tuple(_flights(snapshot, requests))
     return Watch(
         scopes=tuple(_scopes(standing.grants, standing.mode, now)),
@@ -167,7 +170,7 @@ def _inputs(snapshot: Snapshot, stale_after_s: float, now: datetime) -> Iterator
         yield Input(name, time, age_s, time is None or age_s > stale_after_s)
 
 
-def _banners(snapshot: Snapshot) -> Iterator[Banner]:
+def _banners(snapshot: Snapshot, now: datetime) -> Iterator[Banner]:
     """What stops everything, then what has happened already."""
     standing = snapshot.standing
     if standing.breaker:
@@ -179,12 +182,22 @@ def _banners(snapshot: Snapshot) -> Iterator[Banner]:
     down = [host.name for host in snapshot.cluster.hosts if host.state is HostState.DOWN]
     if down:
         yield Banner("down", True, f"{count(len(down), 'host is', 'hosts are')} down", _down_words(snapshot, down))
+    unheard = [host for host in snapshot.cluster.hosts if host.seen_at is not None]
+    if unheard:
+        silent = f"{count(len(unheard), 'host does', 'hosts do')} not answer the placement service"
+        yield Banner("unheard", False, silent, _unheard_words(unheard, now))
 
 
 def _down_words(snapshot: Snapshot, down: Sequence[str]) -> str:
     interrupted = sum(vm.state == "interrupted" for vm in snapshot.cluster.vms if vm.host in set(down))
     more = [f"{len(down) - _DOWN_NAMED} more"] if len(down) > _DOWN_NAMED else []
     return f"{listing([*down[:_DOWN_NAMED], *more])}; {count(interrupted, 'VM')} interrupted"
+
+
+def _unheard_words(unheard: Sequence[Host], now: datetime) -> str:
+    named = [f"{host.name} {ahead(host.seen_at, now)}" for host in unheard if host.seen_at]
+    more = [f"{len(named) - _DOWN_NAMED} more"] if len(named) > _DOWN_NAMED else []
+    return f"Shown as they were last seen: {listing([*named[:_DOWN_NAMED], *more])}"
 
 
 def _stale_banner(inputs: Iterable[Input]) -> Iterator[Banner]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.collect.cpu import CpuCollector, parse_stat
+from forewarn.collect.cpu import CpuCollector, parse_interrupts, parse_stat
 from forewarn.errors import SourceAbsent
 from tests.frozen import find, unreadable
 
@@ -55,6 +55,7 @@ def test_a_vm_without_clock_and_throttle_counters_shows_none(machines: Path) -> 
         "collector=cpu source=stat": 1,
         "collector=cpu source=cpufreq": 0,
         "collector=cpu source=thermal_throttle": 0,
+        "collector=cpu source=interrupts": 0,
     }
 
 
@@ -85,3 +86,39 @@ def test_a_clock_that_cannot_be_read_is_counted_not_zero(thaw: Callable[[str], P
 def test_without_any_source_the_collector_is_absent(tmp_path: Path) -> None:
     with pytest.raises(SourceAbsent, match="no CPU telemetry"):
         list(CpuCollector(tmp_path).collect())
+
+
+def test_machine_checks_and_heat_are_counted_by_cpu_and_nothing_else_is(machines: Path) -> None:
+    counts = find(CpuCollector(machines / "two-socket-server").collect(), "node_interrupts_total")
+    assert {key.rpartition("type=")[2] for key in counts} == {"MCE", "DFR", "THR", "TRM"}
+    assert counts["cpu=3 devices= info=Machine check exceptions type=MCE"] == 1
+    assert counts["cpu=2 devices= info=Thermal event interrupts type=TRM"] == 7
+
+
+@pytest.mark.parametrize("text", ["", "CPU0 CPU1\n MCE:", "CPU0\nMCE: x", "MCE: 5", "CPU0\n ERR: 0\nMCE 4"])
+def test_interrupts_that_are_cut_short_give_nothing(text: str) -> None:
+    assert list(parse_interrupts(text)) == []
+
+
+def test_each_cpu_is_told_by_package_and_core_and_read_once(thaw: Callable[[str], Path]) -> None:
+    root = thaw("two-socket-server")
+    collector = CpuCollector(root)
+    first = [sample.labels for sample in collector.collect() if sample.name == "node_cpu_info"]
+    assert [(labels["cpu"], labels["package"], labels["core"]) for labels in first] == [
+        ("0", "0", "0"),
+        ("1", "0", "1"),
+        ("2", "1", "0"),
+        ("3", "1", "1"),
+    ]
+    assert {labels["model_name"] for labels in first} == {"Intel(R) Xeon(R) Gold 6230 CPU @ 2.10GHz"}
+    (root / "proc/cpuinfo").unlink()
+    assert [sample.labels for sample in collector.collect() if sample.name == "node_cpu_info"] == first
+
+
+def test_time_throttled_and_cpus_offline_are_told(thaw: Callable[[str], Path]) -> None:
+    root = thaw("two-socket-server")
+    (root / "sys/devices/system/cpu/cpu1/online").write_text("0\n")
+    samples = list(CpuCollector(root).collect())
+    assert find(samples, "forewarn_cpu_package_throttled_seconds_total") == {"package=0": 0, "package=1": 91}
+    assert find(samples, "forewarn_cpu_core_throttled_seconds_total")["core=0 package=1"] == 1.5
+    assert find(samples, "node_cpu_online") == {"cpu=1": 0}

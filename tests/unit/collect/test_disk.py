@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from forewarn.collect.disk import DiskCollector, DiskSettings, parse_diskstats, parse_serial_page
+from forewarn.collect.filesystems import parse_mountinfo
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import SourceAbsent
 from tests.frozen import find, unreadable
@@ -99,3 +100,55 @@ def test_a_serial_page_that_is_cut_short_gives_what_is_there(content: bytes) -> 
 def test_without_drives_the_collector_is_absent(tmp_path: Path) -> None:
     with pytest.raises(SourceAbsent, match="no drives"):
         list(DiskCollector(tmp_path).collect())
+
+
+def test_a_drive_that_the_kernel_has_given_up_is_told(machines: Path) -> None:
+    samples = list(DiskCollector(machines / "storage-node").collect())
+    assert find(samples, "forewarn_disk_working") == {"device=sda": 1, "device=sdb": 0, "device=nvme0n1": 1}
+    assert find(samples, "forewarn_disk_state_info")["device=sdb state=offline"] == 1
+    assert find(samples, "forewarn_disk_pci_errors_total") == {
+        "device=nvme0n1 severity=correctable": 2,
+        "device=nvme0n1 severity=fatal": 0,
+    }
+
+
+def test_a_file_system_that_the_kernel_turned_read_only_is_told_from_one_mounted_so(machines: Path) -> None:
+    samples = list(DiskCollector(machines / "storage-node").collect())
+    assert find(samples, "node_filesystem_readonly") == {
+        "device=/dev/md0 fstype=ext4 mountpoint=/": 0,
+        "device=/dev/sdg1 fstype=ext4 mountpoint=/srv/guests one": 1,
+        "device=/dev/sdh1 fstype=xfs mountpoint=/srv/archive": 1,
+    }
+    assert find(samples, "forewarn_disk_readonly_filesystems") == {
+        "device=sda": 0,  # below /dev/md0
+        "device=sdb": 0,
+        "device=sdg": 1,
+        "device=sdh": 0,
+    }
+
+
+def test_errors_that_a_file_system_noted_are_told_of_the_drives_below(machines: Path) -> None:
+    samples = list(DiskCollector(machines / "storage-node").collect())
+    assert find(samples, "forewarn_disk_filesystem_errors") == {"device=sda": 0, "device=sdb": 0, "device=sdg": 3}
+
+
+def test_a_confined_agent_knows_what_turned_read_only_by_what_was_writable(thaw: Callable[[str], Path]) -> None:
+    root = thaw("storage-node")
+    (root / "proc/1/mountinfo").unlink()
+    own = root / "proc/self/mountinfo"
+    own.parent.mkdir()
+    collector, found = DiskCollector(root), []
+    for options in ("rw", "ro", "ro"):
+        own.write_text(f"31 22 8:97 / / ro,nosuid shared:9 - ext4 /dev/sdg1 {options}\n")
+        samples = list(collector.collect())
+        (readonly,) = find(samples, "node_filesystem_readonly").values()
+        found.append((readonly, find(samples, "forewarn_disk_readonly_filesystems")["device=sdg"]))
+    assert found == [(0, 0), (1, 1), (1, 1)]
+    assert find(DiskCollector(root).collect(), "forewarn_disk_readonly_filesystems")["device=sdg"] == 0
+
+
+@pytest.mark.parametrize(
+    "line", ["", "x", "31 22 8:97 / / ro - ext4", "1 2 3 4 5 - proc proc rw", "1 2 0:5 / /p rw - nfs a:/b rw"]
+)
+def test_mounts_that_are_cut_short_or_no_block_device_are_passed_over(line: str) -> None:
+    assert parse_mountinfo(line) == ()

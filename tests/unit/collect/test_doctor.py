@@ -1,18 +1,24 @@
 """What is found on frozen machines: each finding where it belongs, and none where all is well."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib import import_module
+from inspect import getmembers, isfunction
 from pathlib import Path
+from pkgutil import iter_modules
+from typing import get_type_hints
 
 import pytest
 
 from forewarn.clock import SimulatedClock
+from forewarn.collect import doctor
 from forewarn.collect.agent import AgentSettings, build_collectors, collect_once
-from forewarn.collect.doctor import drives, machine, mapping, memory, sensors
+from forewarn.collect.doctor import drives, evidence, machine, mapping, memory, sensors
 from forewarn.collect.doctor.examination import Examination, examine, parse_status
-from forewarn.collect.doctor.host import host_findings
-from forewarn.collect.memory import CONTROLLERS
+from forewarn.collect.doctor.host import CHECKS, host_findings
+from forewarn.collect.firmware_first import CONTROLLERS
 from forewarn.collect.smart import SmartSettings
 from forewarn.collect.tree import Tree
 from forewarn.domain.finding import Finding, State
@@ -407,3 +413,39 @@ def test_an_address_drawn_at_each_start_is_told(thaw: Thaw, look: Callable[..., 
     assert list(mapping.addresses(look(root))) == []
     (folder / "addr_assign_type").write_text("1\n")
     assert one(mapping.addresses(look(root)), "eth0 are drawn at each start").state is State.WARNING
+
+
+def test_every_check_that_is_written_is_made() -> None:
+    modules = [import_module(f"{doctor.__name__}.{found.name}") for found in iter_modules(doctor.__path__)]
+    written = {
+        function
+        for module in modules
+        for name, function in getmembers(module, isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
+        if get_type_hints(function) == {"seen": Examination, "return": Iterator[Finding]}
+    }
+    assert written - {host_findings} == set(CHECKS)
+
+
+def test_logs_that_are_read_and_those_that_are_not_are_told(thaw: Thaw, look: Callable[..., Examination]) -> None:
+    root = thaw("two-socket-server")
+    seen = look(root)
+    assert states(evidence.kernel_log(seen)) == states(evidence.records(seen)) == {State.OK}
+    (root / "dev/kmsg").unlink()
+    (root / "var/lib/rasdaemon/ras-mc_event.db").unlink()
+    seen = look(root)
+    assert one(evidence.kernel_log(seen), "/dev/kmsg cannot be read").state is State.WARNING
+    assert one(evidence.records(seen), "rasdaemon does not run here").state is State.NOTE
+    shutil.rmtree(root / CONTROLLERS)
+    assert list(evidence.records(look(root))) == []
+
+
+def test_logs_that_nobody_asks_for_are_not_missed() -> None:
+    asked = Examination(AgentSettings(), Tree(Path("/")), Tree(Path("/")), (), in_time=True)
+    assert [*evidence.kernel_log(asked), *evidence.records(asked)] == []
+
+
+def test_supplies_that_the_bmc_tells_of_are_not_missed(machines: Path, look: Callable[..., Examination]) -> None:
+    seen = look(machines / "two-socket-server")
+    told = replace(seen, samples=(*seen.samples, Sample("forewarn_psu_present", {"name": "PSU1"}, 1.0)))
+    assert list(sensors.supplies(told)) == []

@@ -1,10 +1,12 @@
 """Memory use and EDAC's error counts, on frozen machines with either layout of sysfs."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from forewarn.collect.firmware_first import corrected_by_firmware
 from forewarn.collect.memory import MemoryCollector, parse_meminfo
 from forewarn.errors import SourceAbsent
 from tests.frozen import find, unreadable
@@ -92,3 +94,79 @@ def test_a_count_that_cannot_be_read_or_vanishes_is_absent(thaw: Callable[[str],
 def test_without_usage_and_edac_the_collector_is_absent(tmp_path: Path) -> None:
     with pytest.raises(SourceAbsent, match="no memory telemetry"):
         list(MemoryCollector(tmp_path).collect())
+
+
+def hest(*sources: tuple[int, int, int]) -> bytes:
+    """An ACPI table HEST with these error sources: type, flags, size."""
+    rows = b"".join(struct.pack("<HHHB", kind, 0, 0, flags).ljust(size, b"\0") for kind, flags, size in sources)
+    return b"HEST".ljust(36, b"\0") + struct.pack("<I", len(sources)) + rows
+
+
+@pytest.mark.parametrize("by", ["ghes_edac", "HEST"])
+def test_where_the_firmware_takes_errors_first_zero_corrected_errors_are_not_told(
+    thaw: Callable[[str], Path], by: str
+) -> None:
+    root = thaw("two-socket-server")
+    healthy = list(MemoryCollector(root).collect())
+    before = find(healthy, CORRECTED)
+    zeros = {key for key, count in before.items() if count == 0}
+    assert zeros
+    if by == "HEST":
+        (root / "sys/firmware/acpi/tables").mkdir(parents=True)
+        (root / "sys/firmware/acpi/tables/HEST").write_bytes(hest((0, 1, 40), (1, 1, 48), (9, 0, 64)))
+    else:
+        for mc in (root / "sys/devices/system/edac/mc").glob("mc*"):
+            (mc / "mc_name").write_text("ghes_edac\n")
+    found = list(MemoryCollector(root).collect())
+    after = find(found, CORRECTED)
+    assert before.keys() - after.keys() == zeros
+    assert find(found, "forewarn_memory_firmware_first") == {f"by={by}": 1.0}
+    assert find(found, UNCORRECTED) == find(healthy, UNCORRECTED)
+
+
+@pytest.mark.parametrize(
+    ("table", "first"),
+    [
+        (hest((1, 1, 48)), True),
+        (hest((1, 0, 48)), False),
+        (hest((0, 1, 40), (2, 0, 20), (6, 1, 48), (7, 1, 44), (8, 1, 56), (9, 0, 64), (10, 0, 92), (1, 1, 48)), True),
+        (hest((9, 0, 64), (10, 0, 92)), False),  # somebody tells of errors; who takes corrected ones is not said
+        (hest((99, 0, 8), (1, 1, 48)), False),  # beyond a source that is not known nothing can be read
+        (hest((1, 1, 48))[:60], False),
+        (b"", False),
+    ],
+)
+def test_the_table_of_error_sources_says_who_takes_corrected_errors(table: bytes, first: bool) -> None:
+    assert corrected_by_firmware(table) is first
+
+
+def test_error_sources_that_list_banks_are_passed_whole() -> None:
+    with_banks = hest((1, 0, 48 + 2 * 28), (1, 1, 48))
+    held = bytearray(with_banks)
+    held[40 + 44] = 2
+    assert corrected_by_firmware(bytes(held))
+
+
+def test_firmware_first_that_is_switched_off_is_none(thaw: Callable[[str], Path]) -> None:
+    root = thaw("two-socket-server")
+    for file, content in (
+        ("sys/firmware/acpi/tables/HEST", hest((1, 1, 48))),
+        ("sys/module/ghes/parameters/disable", b"Y\n"),
+    ):
+        (root / file).parent.mkdir(parents=True)
+        (root / file).write_bytes(content)
+    assert find(MemoryCollector(root).collect(), "forewarn_memory_firmware_first") == {}
+
+
+def test_modules_say_what_they_are_and_nodes_which_pages_failed(thaw: Callable[[str], Path]) -> None:
+    root = thaw("two-socket-server")
+    folder = root / "sys/devices/system/edac/mc/mc0/dimm0"
+    (folder / "dimm_dev_type").write_text("x4\n")
+    label = (folder / "dimm_label").read_text().strip()
+    pages = root / "sys/devices/system/node/node1/memory_failure"
+    pages.mkdir(parents=True)
+    (pages / "recovered").write_text("3\n")
+    found = list(MemoryCollector(root).collect())
+    [key] = [key for key in find(found, "forewarn_dimm_info") if f"dimm_label={label}" in key]
+    assert "controller=0 dev_type=x4" in key
+    assert find(found, "forewarn_memory_failure_pages_total") == {"node=1 result=recovered": 3}

@@ -1,6 +1,7 @@
 """Asking drives: at an interval, within a time limit each, and recorded answers in their place."""
 
 import json
+import os
 import stat
 import subprocess
 from collections.abc import Sequence
@@ -83,9 +84,9 @@ def test_drives_that_hang_babble_or_are_gone_hide_no_other_and_are_counted(clock
     assert find(samples, STATUS) == {"device=sde": 1}
     assert find(samples, UNREADABLE) == {
         "device=sda why=no answer within 20 s": 1,
-        "device=sdb why=no answer in JSON: JSONDecodeError": 1,
-        "device=sdc why=no answer in JSON: OSError": 1,
-        "device=sdd why=no answer in JSON: RecursionError": 1,
+        "device=sdb why=not JSON: Expecting value: line 1 column 1 (char 0)": 1,
+        "device=sdc why=no answer: OSError": 1,
+        "device=sdd why=nested too deeply": 1,
         "device=sdf why=not an object": 1,
     }
     clock.sleep(SH.interval_s)
@@ -164,7 +165,11 @@ def test_a_command_that_cannot_be_ended_is_not_started_again() -> None:
 def test_recorded_answers_stand_in_place_of_drives_under_their_files_names(recordings: Path) -> None:
     samples = list(RecordedSmartCollector(recordings).collect())
     assert set(find(samples, STATUS)) == {f"device={name}" for name in ("hdd-packed", "nvme", "sas", "ssd")}
-    assert find(samples, UNREADABLE)["device=asleep why=Device is in STANDBY mode, exit(2)"] == 1
+    assert find(samples, UNREADABLE) == find([], UNREADABLE) | {
+        key: 1 for key in find(samples, UNREADABLE) if key.startswith("device=odd ")
+    }
+    assert find(samples, "forewarn_smartctl_standby")["device=asleep"] == 1
+    assert find(samples, "smartctl_devices") == {"": 6}
 
 
 def test_a_recording_of_any_shape_is_taken_for_what_it_is(tmp_path: Path) -> None:
@@ -194,14 +199,98 @@ def test_a_file_that_is_too_large_is_counted_not_read(tmp_path: Path) -> None:
     assert find(collector.collect(), UNREADABLE) == {"device=big why=more than 100 bytes": 1}
 
 
-@pytest.mark.parametrize(("content", "place"), [('{"a": 1,\n "b" 2}', "line 2 column 6"), ("", "line 1 column 1")])
-def test_a_file_that_is_no_json_fails_with_file_and_place(tmp_path: Path, content: str, place: str) -> None:
-    (tmp_path / "sda.json").write_text(content)
-    with pytest.raises(RecordingError) as failure:
-        RecordedSmartCollector(tmp_path)
-    assert str(failure.value).startswith(f"{tmp_path}/sda.json: not JSON: ")
-    assert place in str(failure.value)
-    assert "\n" not in str(failure.value)
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "not JSON: Expecting value: line 1 column 1 (char 0)"),
+        (b'{"a": 1,\n "b" 2}', "not JSON: Expecting ':' delimiter: line 2 column 6 (char 14)"),
+        (
+            b'{"serial_number": "A", "smart_status": {"passed": tr',
+            "not JSON: Expecting value: line 1 column 51 (char 50)",
+        ),
+        (
+            b"smartctl 6.6 2017-11-05 r4594\nDevice Model: EXAMPLE\n",
+            "not JSON: Expecting value: line 1 column 1 (char 0)",
+        ),
+        (b"\xff\xfe\x00\x00", "not JSON: Expecting value: line 1 column 1 (char 0)"),
+    ],
+)
+def test_a_file_that_is_no_json_is_counted_with_the_place_and_hides_no_other(
+    tmp_path: Path, content: bytes, why: str
+) -> None:
+    (tmp_path / "sda.json").write_bytes(content)
+    (tmp_path / "sdb.json").write_text(json.dumps(drive("B")))
+    samples = list(RecordedSmartCollector(tmp_path).collect())
+    assert find(samples, UNREADABLE) == {f"device=sda why={why}": 1}
+    assert find(samples, STATUS) == {"device=sdb": 1}
+
+
+def test_what_stands_around_the_document_is_named_and_the_document_read(tmp_path: Path) -> None:
+    answer = json.dumps(drive("A"))
+    (tmp_path / "twice.json").write_text(f"{answer}\n{answer}\n")
+    (tmp_path / "said.json").write_text(f"sudo: unable to resolve host\n{answer}\n\0\n")
+    (tmp_path / "wide.json").write_bytes(answer.encode("utf-16"))
+    (tmp_path / "raw.json").write_bytes(b'{"serial_number": "A\tB", "smart_status": {"passed": true}}')
+    samples = list(RecordedSmartCollector(tmp_path).collect())
+    assert find(samples, STATUS) == {f"device={name}": 1 for name in ("twice", "said", "wide", "raw")}
+    assert find(samples, UNREADABLE) == {
+        "device=twice why=more behind the document": 1,
+        "device=said why=words before the document": 1,
+    }
+
+
+def test_recordings_whose_names_make_one_label_are_told_apart(tmp_path: Path) -> None:
+    for name, serial in (("a b", "A"), ("a  b", "B"), ("a\tb", "C")):
+        (tmp_path / f"{name}.json").write_text(json.dumps(drive(serial)))
+    samples = list(RecordedSmartCollector(tmp_path).collect())
+    assert find(samples, STATUS) == {"device=a b": 1, "device=a b#2": 1, "device=a b#3": 1}
+
+
+def test_what_is_no_file_is_counted_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "nowhere.json").symlink_to(tmp_path / "gone")
+    samples = list(RecordedSmartCollector(tmp_path).collect())
+    assert find(samples, UNREADABLE) == {"device=nowhere why=no file": 1, "device=pipe why=no file": 1}
+
+
+def test_a_drive_that_sleeps_is_no_error_and_still_the_one_that_it_was(clock: SimulatedClock) -> None:
+    asleep = {"smartctl": {"exit_status": 2, "messages": [{"string": "Device is in STANDBY mode, exit(2)"}]}}
+    drives = Drives({"/dev/sda": drive("A"), "/dev/sdb": drive("B")})
+    collector = SmartCollector(clock, SH, drives)
+    list(collector.collect())
+    for _ in range(2):
+        drives.answers["/dev/sda"] = asleep
+        clock.sleep(SH.interval_s)
+        samples = list(collector.collect())
+        assert find(samples, "forewarn_smartctl_standby") == {"device=sda": 1, "device=sdb": 0}
+        assert [s.labels["serial_number"] for s in samples if s.name == "smartctl_device"] == ["B", "A"]
+        assert find(samples, STATUS) == {"device=sdb": 1}
+        assert find(samples, UNREADABLE) == {}
+    drives.answers["/dev/sda"] = OSError("gone")
+    clock.sleep(SH.interval_s)
+    assert [s.labels["serial_number"] for s in collector.collect() if s.name == "smartctl_device"] == ["B"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "device"),
+    [
+        ("/dev/bus/0", "megaraid,5", "bus_0_megaraid_5"),
+        ("/dev/bus/0", "sat+megaraid,5", "bus_0_sat_megaraid_5"),
+        ("/dev/sg1", "cciss,0", "sg1_cciss_0"),
+        ("/dev/sg2", "areca,1/2", "sg2_areca_1_2"),
+        ("/dev/twa0", "3ware,3", "twa0_3ware_3"),
+        ("/dev/sdc", "aacraid,0,0,1", "sdc_aacraid_0_0_1"),
+        ("/dev/sdd", "usbjmicron,p", "sdd_usbjmicron_p"),
+        ("/dev/sde", "sat", "sde"),
+    ],
+)
+def test_the_type_that_the_scan_tells_is_given_through_to_the_call(
+    clock: SimulatedClock, name: str, kind: str, device: str
+) -> None:
+    drives = Drives({name: drive("A")}, {"devices": [{"name": name, "type": kind}, {"name": name, "type": kind}]})
+    assert find(SmartCollector(clock, SH, drives).collect(), STATUS) == {f"device={device}": 1}
+    (asked,) = drives.asked[1:]
+    assert asked.endswith(f" --device {kind} {name}")
 
 
 def test_a_folder_that_is_not_there_fails_and_an_empty_one_is_absent(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forewarn.collect import exposition
-from forewarn.collect.smart_json import UNREADABLE_MAX, parse, unpack
+from forewarn.collect.smart_attributes import unpack
+from forewarn.collect.smart_json import parse
+from forewarn.collect.smart_reading import UNREADABLE_MAX
 from forewarn.domain.telemetry import Sample
 from tests.frozen import find
 
@@ -47,6 +49,9 @@ def test_an_ata_drive_tells_identity_health_and_errors(recordings: Path) -> None
         "device=hdd-packed self_test_log_type=standard": 1
     }
     assert find(samples, "smartctl_device_erc_seconds")["device=hdd-packed op_type=read"] == 7
+    test = "device=hdd-packed self_test_type=Short offline"
+    assert find(samples, "forewarn_smartctl_self_test_passed") == {test: 0}
+    assert find(samples, "forewarn_smartctl_self_test_age_seconds") == {test: 54 * 3600}
     assert find(samples, "smartctl_device_interface_speed")["device=hdd-packed speed_type=max"] == 6e9
     assert find(samples, "smartctl_device_state") == {"device=hdd-packed": 0}
 
@@ -81,7 +86,7 @@ def test_temperature_and_hours_are_those_that_smartctl_decoded(recordings: Path)
 def test_what_vendors_packed_into_one_number_is_told_apart(recordings: Path) -> None:
     samples, _ = read(recordings, "hdd-packed")
     unpacked = {s.labels["attribute_id"]: s.value for s in samples if s.name == "forewarn_smartctl_attribute_unpacked"}
-    assert unpacked == {"1": 5, "9": 37054, "188": 4, "240": 50311}
+    assert unpacked == {"1": 5, "9": 37054, "188": 4, "190": 31, "194": 31, "240": 50311}
 
 
 @pytest.mark.parametrize(
@@ -158,8 +163,11 @@ def test_an_nvme_drive_tells_its_health_log(recordings: Path) -> None:
 
 def test_a_sleeping_drive_gives_no_values_and_smartctls_own_reason(recordings: Path) -> None:
     samples, unreadable = read(recordings, "asleep")
-    assert [sample.name for sample in samples] == ["smartctl_device_smartctl_exit_status"]
-    assert unreadable == ["Device is in STANDBY mode, exit(2)"]
+    assert [(sample.name, sample.value) for sample in samples] == [
+        ("forewarn_smartctl_standby", 1),
+        ("smartctl_device_smartctl_exit_status", 2),
+    ]
+    assert unreadable == []
 
 
 def test_an_odd_answer_gives_what_makes_sense_and_names_the_rest(recordings: Path) -> None:

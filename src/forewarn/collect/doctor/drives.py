@@ -68,7 +68,8 @@ def smartctl(seen: Examination) -> Iterator[Finding]:
 
 def _answers(seen: Examination) -> Iterator[Finding]:
     """Which drives answer, and which stay silent."""
-    answered = {_drive(sample.labels["device"]) for sample in seen.of("smartctl_device")}
+    told = (*seen.of("smartctl_device"), *seen.of("forewarn_smartctl_standby"))  # one that sleeps has answered
+    answered = {_drive(sample.labels["device"]) for sample in told}
     silent = [drive for drive in known_drives(seen) if drive not in answered]
     if answered:
         yield Finding("drives", State.OK, f"{len(answered)} drives tell of themselves")

@@ -6,7 +6,7 @@ A check is a pure function of an `Examination`; on a frozen machine it tells the
 import ctypes
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,7 +18,13 @@ from forewarn.domain.finding import State
 from forewarn.domain.telemetry import Sample
 
 # Bits of the effective capabilities, from linux/capability.h.
-CAPABILITIES = {"CAP_DAC_OVERRIDE": 1, "CAP_DAC_READ_SEARCH": 2, "CAP_SYS_RAWIO": 17, "CAP_SYS_ADMIN": 21}
+CAPABILITIES = {
+    "CAP_DAC_OVERRIDE": 1,
+    "CAP_DAC_READ_SEARCH": 2,
+    "CAP_SYS_RAWIO": 17,
+    "CAP_SYS_ADMIN": 21,
+    "CAP_SYSLOG": 34,
+}
 READS_ALL = ("CAP_DAC_READ_SEARCH", "CAP_DAC_OVERRIDE")
 # Makers of virtual hardware, as DMI names them; x86 also says it in the flags of the CPU.
 VIRTUAL_MAKERS = ("qemu", "kvm", "vmware", "xen", "innotek", "bochs", "parallels", "openstack", "bhyve")
@@ -109,7 +115,8 @@ COLLECTOR_UP = "forewarn_collector_up"
 
 
 def examine(settings: AgentSettings, clock: Clock) -> Examination:
-    """Look at this host once, as its agent would. Raises ConfigurationError for an unknown collector."""
+    """Look at this host once, as its agent would, but remember nothing. Raises ConfigurationError as it would."""
+    settings = replace(settings, folder=None)
     samples = collect_once(build_collectors(settings, clock), clock, settings).samples
     return Examination(settings, Tree(settings.root), Tree(Path("/")), samples, kernel_in_time())
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from forewarn.collect.doctor import drives, machine, mapping, memory, sensors
+from forewarn.collect.doctor import drives, evidence, machine, mapping, memory, sensors
 from forewarn.collect.doctor.examination import Examination
 from forewarn.domain.finding import Finding
 
@@ -16,6 +16,8 @@ CHECKS: tuple[Callable[[Examination], Iterator[Finding]], ...] = (
     drives.smartctl,
     memory.edac,
     memory.labels,
+    evidence.kernel_log,
+    evidence.records,
     sensors.board,
     sensors.energy,
     sensors.supplies,

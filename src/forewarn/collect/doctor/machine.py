@@ -68,11 +68,11 @@ def clock(seen: Examination) -> Iterator[Finding]:
 
 
 def collectors(seen: Examination) -> Iterator[Finding]:
-    """What each collector gives. SMART is judged by the checks of drives."""
+    """What each collector gives. SMART is judged by the checks of drives, logs by their own."""
     for sample in seen.of(COLLECTOR_UP):
         name = sample.labels["collector"]
         problem = seen.problem(name)
-        if name == "smart":
+        if name in ("smart", "kernel_log", "rasdaemon"):
             continue
         if not sample.value:
             remedy = f"see the other findings; else take {name!r} out of the setting agent.collectors"

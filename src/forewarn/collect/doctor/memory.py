@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from forewarn.collect.doctor.examination import Examination
-from forewarn.collect.memory import CONTROLLERS
+from forewarn.collect.firmware_first import CONTROLLERS
 from forewarn.domain.finding import Finding, State
 
 ACPI_TABLES = "sys/firmware/acpi/tables"

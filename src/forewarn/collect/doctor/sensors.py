@@ -51,6 +51,8 @@ def supplies(seen: Examination) -> Iterator[Finding]:
     mains = [folder for folder in folders if seen.tree.words(f"{folder}/type") == "Mains"]
     if mains or seen.virtual:
         return
-    remedy = "ipmi_exporter reads them from the BMC (load ipmi_si and ipmi_devintf first); the agent alone cannot"
+    if any(sample.name == "forewarn_psu_present" for sample in seen.samples):
+        return
+    remedy = "let the agent ask the BMC: bmc.local (load ipmi_si and ipmi_devintf first) or bmc.targets"
     text = "no power supply shows itself to the kernel: servers' supplies are known only to the BMC"
     yield Finding("sensors", State.NOTE, text, remedy, f"/{SUPPLIES}")

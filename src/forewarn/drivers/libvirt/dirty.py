@@ -1,0 +1,81 @@
+"""How fast a guest dirties memory: measured by its QEMU, only where it is about to move, never while it moves.
+
+QEMU samples pages and compares them (page sampling): a second or so, a few milliseconds of work, coarse. Its two other
+ways are none here: the dirty bitmap answers 0 where QEMU emulates the CPU, the dirty ring wants a guest made for it.
+"""
+
+import threading
+from typing import Any
+
+import libvirt
+
+from forewarn.clock import Clock
+from forewarn.drivers.libvirt.connections import Connections
+from forewarn.drivers.libvirt.settings import LibvirtSettings
+from forewarn.errors import ForewarnError
+
+KEPT_S = 900.0  # for how long a measurement tells what the guest does
+LOOKS_MAX, LOOK_S = 20, 0.25  # at the end of a measurement, and seconds between two of them
+MIB = 2**20
+MEASURED = 2  # libvirt's virDomainDirtyRateStatus
+
+
+class DirtyRates:
+    """The rates that were measured lately."""
+
+    def __init__(self, settings: LibvirtSettings, connections: Connections, clock: Clock) -> None:
+        self._settings, self._connections, self._clock = settings, connections, clock
+        self._lock = threading.Lock()
+        self._found: dict[str, tuple[float, float]] = {}  # by VM: bytes per second, and when
+
+    def sample(self, host: str, vm: str) -> float | None:
+        """Measure a VM that is about to move, in bytes per second, and remember it.
+
+        None where the settings or a read-only connection forbid it, where a job runs on the VM, or where it fails:
+        a move does not depend on it.
+        """
+        seconds = self._settings.dirty_rate_s
+        if not seconds or not self._connections.writing:
+            return None
+        try:
+            if not self._connections.call(host, lambda c: _start(c, vm, seconds), "measure its dirty rate", vm=vm):
+                return None
+            self._clock.sleep(seconds)
+            return self._await(host, vm)
+        except ForewarnError:
+            return None
+
+    def known(self) -> dict[str, float]:
+        """By VM the rates of the last quarter of an hour, in bytes per second."""
+        now_s = self._clock.monotonic()
+        with self._lock:
+            self._found = {vm: (rate, at) for vm, (rate, at) in self._found.items() if now_s - at <= KEPT_S}
+            return {vm: rate for vm, (rate, _) in self._found.items()}
+
+    def _await(self, host: str, vm: str) -> float | None:
+        for _ in range(LOOKS_MAX):
+            rate = self._connections.call(host, lambda c: _measured(c, vm), "tell its dirty rate", vm=vm)
+            if rate is not None:
+                with self._lock:
+                    self._found[vm] = (rate, self._clock.monotonic())
+                return rate
+            self._clock.sleep(LOOK_S)
+        return None
+
+
+def _start(connection: Any, vm: str, seconds: int) -> bool:
+    """Start a measurement, unless a job such as a migration runs on the VM."""
+    domain = connection.lookupByUUIDString(vm)
+    if domain.jobStats().get("type", libvirt.VIR_DOMAIN_JOB_NONE) != libvirt.VIR_DOMAIN_JOB_NONE:
+        return False
+    domain.startDirtyRateCalc(seconds, libvirt.VIR_DOMAIN_DIRTYRATE_MODE_PAGE_SAMPLING)
+    return True
+
+
+def _measured(connection: Any, vm: str) -> float | None:
+    """What was measured, in bytes per second; None while it is being measured."""
+    domain = connection.lookupByUUIDString(vm)
+    ((_, found),) = connection.domainListGetStats([domain], libvirt.VIR_DOMAIN_STATS_DIRTYRATE)
+    if found.get("dirtyrate.calc_status") != MEASURED:
+        return None
+    return float(found.get("dirtyrate.megabytes_per_second", 0)) * MIB
