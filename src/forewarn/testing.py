@@ -1,4 +1,4 @@
-"""Contract checks that anybody's driver, store or collector can be held to: plain functions that claim and explain.
+"""Contract checks for anybody's driver, store, collector or predictor: plain functions that claim and explain.
 
     from forewarn.testing import check_driver
 
@@ -10,7 +10,7 @@ Each raises AssertionError with a sentence that says what was expected of whom. 
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -21,9 +21,11 @@ from forewarn.collect.base import Collected, Collector
 from forewarn.domain.feature import Aggregate, Catalog, Feature
 from forewarn.domain.inventory import Cluster, Kind
 from forewarn.domain.plan import Move, MoveState
+from forewarn.domain.risk import HORIZONS, FailureForecast
 from forewarn.domain.telemetry import Metric, Sample
 from forewarn.drivers.base import Driver
-from forewarn.errors import MoveRefused, SourceAbsent, TelemetryError
+from forewarn.errors import FrameError, MoveRefused, SourceAbsent, TelemetryError
+from forewarn.predict.base import Predictor
 from forewarn.store.base import DEVICES, FRAME_KEYS, ROWS, SAMPLES, TAKEN_BACK, WEIGHT, Batch, TelemetryStore
 
 METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -297,6 +299,74 @@ def _check_sample(sample: Sample) -> None:
     _claim(not math.isnan(sample.value), f"{sample.name} is not a number: an absent source yields nothing")
     zone = sample.time is None or sample.time.tzinfo is not None
     _claim(zone, f"the time of {sample.name} has no zone")
+
+
+# --- predictors -------------------------------------------------------------------------------------------
+
+
+def check_predictor(make: Callable[[], Predictor], frame: pa.Table) -> None:
+    """A predictor, made anew at each call of `make` (so also saved and loaded), on a frame with at least two rows.
+
+    Every column of the frame behind its keys is tried: gone, infinite, and missing everywhere.
+    """
+    predictor = make()
+    _claim(frame.num_rows >= 2, "the check needs a frame with at least two rows")
+    made = predictor.forecast(frame)
+    _check_curves(predictor, frame, made)
+    _claim(predictor.forecast(frame) == made, f"{predictor.name} forecasts the same frame differently the second time")
+    _claim(make().forecast(frame) == made, f"{predictor.name} forecasts differently when it is made anew")
+    _check_order(predictor, frame, made)
+    columns = [name for name in frame.column_names if name not in FRAME_KEYS.names]
+    blank = frame.select(FRAME_KEYS.names)
+    for name in columns:
+        blank = blank.append_column(name, pa.nulls(frame.num_rows, pa.float64()))
+        _check_lost(predictor, frame, name)
+    for forecast in predictor.forecast(blank):
+        _claim(forecast.unknown, f"{predictor.name} knows the risk of {forecast.component} without any telemetry")
+        _claim(bool(forecast.unknown_because), f"{predictor.name} says unknown without what is missing")
+
+
+def _check_curves(predictor: Predictor, frame: pa.Table, made: Sequence[FailureForecast]) -> None:
+    """One forecast per row, in its order, each a rising curve within its interval; arrays say the same."""
+    names = frame.column("component").to_pylist()
+    _claim([one.component for one in made] == names, f"{predictor.name} does not forecast each row in its order")
+    curves = predictor.curves(frame)
+    for row, one in enumerate(made):
+        _claim(
+            one.unknown == bool(curves.unknown[row]), f"arrays and forecast differ on whether {names[row]} is unknown"
+        )
+        _claim(one.kind == predictor.kind, f"a predictor of {predictor.kind} forecasts {one.component} as {one.kind}")
+        if one.unknown:
+            continue
+        curve = list(one.probabilities)
+        _claim(len(curve) == len(HORIZONS), f"the curve of {one.component} has {len(curve)} horizons")
+        _claim(curve == sorted(curve) and curve[0] >= 0.0 and curve[-1] <= 1.0, f"{one.component}: {curve} is no curve")
+        _claim(curve == curves.probabilities[row].tolist(), f"arrays and forecast differ on {one.component}")
+        inside = all(low <= p <= high for low, p, high in zip(one.low, curve, one.high, strict=True))
+        _claim(inside, f"the curve of {one.component} leaves its own interval")
+
+
+def _check_order(predictor: Predictor, frame: pa.Table, made: Sequence[FailureForecast]) -> None:
+    backwards = frame.take(list(range(frame.num_rows))[::-1])
+    _claim(predictor.forecast(backwards) == tuple(made)[::-1], f"{predictor.name} forecasts shuffled rows differently")
+    turned = frame.select(frame.column_names[::-1])
+    _claim(predictor.forecast(turned) == tuple(made), f"{predictor.name} forecasts reordered columns differently")
+    wider = frame.append_column("never_heard_of", pa.array([1.0] * frame.num_rows))
+    _claim(predictor.forecast(wider) == tuple(made), f"{predictor.name} is moved by a column that it does not know")
+
+
+def _check_lost(predictor: Predictor, frame: pa.Table, name: str) -> None:
+    """A column that is gone or infinite is refused by its name, or forecast without it; nothing else."""
+    place = frame.schema.get_field_index(name)
+    infinite = frame.set_column(place, name, pa.array([math.inf] * frame.num_rows))
+    for words, changed in (("without", frame.drop_columns([name])), ("with an infinite", infinite)):
+        try:
+            made = predictor.curves(changed).probabilities
+        except FrameError as refused:
+            _claim(name in str(refused), f"{predictor.name} refuses a frame {words} {name} and does not name it")
+            continue
+        sound = bool(((made >= 0.0) & (made <= 1.0)).all())
+        _claim(sound, f"{predictor.name} gives no probabilities {words} {name}")
 
 
 def _claim(holds: bool, text: str) -> None:

@@ -1,6 +1,7 @@
 """Trains and judges models on recordings, from what the command line says."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from forewarn.assemble import report
 from forewarn.domain.inventory import Kind
 from forewarn.errors import ConfigurationError
 from forewarn.features.catalog import CATALOG
@@ -46,6 +48,8 @@ class Question:
     until: str = ""
     rows: str = ""
     predictions: Path | None = None
+    beside: tuple[str, ...] = ()
+    report: Path | None = None
 
 
 def train(order: Order, progress: Progress) -> TreesPredictor:
@@ -54,7 +58,7 @@ def train(order: Order, progress: Progress) -> TreesPredictor:
     algorithm = next((known for known in get_args(Algorithm) if known == order.algorithm), None)
     if algorithm is None:
         raise ConfigurationError(f"--algorithm {order.algorithm}: expected {' or '.join(get_args(Algorithm))}")
-    suiting = suited(shape_of(order.recording, kind), algorithm)
+    suiting = suited(shape_of(order.recording, kind), algorithm, kind)
     settings = replace(suiting, learned_from=order.learned_from, source=order.source)
     registry.check_free(order.out)
     made = training.train(order.recording, kind, CATALOG, progress, until, settings)
@@ -62,21 +66,34 @@ def train(order: Order, progress: Progress) -> TreesPredictor:
     return made
 
 
-def evaluate(question: Question, progress: Progress) -> Evaluation:
-    """Judge a model."""
+def evaluate(question: Question, progress: Progress) -> tuple[tuple[str, Evaluation], ...]:
+    """Judge a model, and those beside it on the same rows: each under its name, the asked one first."""
     kind, since, until = _kind(question.kind), _day("--since", question.since), _day("--until", question.until)
     cadence = next((known for known in get_args(Cadence) if known == question.rows), None)
     if cadence is None and question.rows:
         raise ConfigurationError(f"--rows {question.rows}: expected {' or '.join(get_args(Cadence))}")
-    model = registry.load(question.model, CATALOG)
-    if model.kind != kind:
-        raise ConfigurationError(f"{question.model} is a model of kind {model.kind}, not {kind}")
-    found = backtest.evaluate(question.recording, model, CATALOG, progress, since, until, cadence)
+    models = [(url, registry.load(url, CATALOG)) for url in (question.model, *question.beside)]
+    for url, model in models:
+        if model.kind != kind:
+            raise ConfigurationError(f"{url} is a model of kind {model.kind}, not {kind}")
+    judged = tuple(
+        (_name(url, model), backtest.evaluate(question.recording, model, CATALOG, progress, since, until, cadence))
+        for url, model in models
+    )
+    found = judged[0][1]
     if question.predictions:
         written = pa.BufferOutputStream()
         pq.write_table(found.forecasts, written)
         write_whole(question.predictions, written.getvalue().to_pybytes())
-    return found
+    if question.report:
+        progress("drawing the report")
+        write_whole(question.report, report.report(found, judged[1:]).encode())
+    return judged
+
+
+def _name(url: str, model: TreesPredictor) -> str:
+    """What a model is called beside others: its folder, and how it was grown."""
+    return f"{url.rstrip('/').rpartition('/')[2]} ({model.card.algorithm})"
 
 
 def as_json(model: TreesPredictor) -> str:
@@ -116,15 +133,30 @@ def training_sentence(model: TreesPredictor, out: str) -> str:
     )
 
 
-def evaluation_text(found: Evaluation) -> str:
-    """A line per measure."""
+def evaluation_json(judged: Sequence[tuple[str, Evaluation]]) -> str:
+    """The measures of the first, and of those beside it under their names."""
+    numbers: dict[str, object] = dict(judged[0][1].numbers())
+    if len(judged) > 1:
+        numbers["beside"] = {name: other.measures.numbers() for name, other in judged[1:]}
+    return json.dumps(numbers)
+
+
+def evaluation_text(judged: Sequence[tuple[str, Evaluation]]) -> str:
+    """A line per measure, a column per model."""
+    found = judged[0][1]
     rows = f", rows {found.since:%Y-%m-%d} to {found.until:%Y-%m-%d}" if found.since and found.until else ""
     lines = [f"{found.model} (learned from {found.learned_from}){rows}; failing within {found.horizon}"]
     if found.caution:
         lines.append(f"Mind: {found.caution}.")
     if found.overlaps_training:
         lines.append("These rows or their outcomes were learned from: such figures flatter.")
-    lines += (f"  {name:24} {_figure(value)}" for name, value in found.measures.numbers().items())
+    if len(judged) > 1:
+        lines.append("  ".join((f"  {'':24}", *(f"{name:>24}" for name, _ in judged))))
+    columns = [other.measures.numbers() for _, other in judged]
+    width = 24 if len(judged) > 1 else 0
+    lines += (
+        "  ".join((f"  {name:24}", *(f"{_figure(column[name]):>{width}}" for column in columns))) for name in columns[0]
+    )
     return "\n".join(lines)
 
 

@@ -1,6 +1,5 @@
 """Training and judging models."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -57,12 +56,16 @@ def evaluate(
         str, typer.Option(help="weekly (Mondays 00:00 UTC) or daily; weekly for drives, daily for outages.")
     ] = "",
     predictions: Annotated[Path | None, typer.Option(help="Write every forecast to this Parquet file.")] = None,
+    beside: Annotated[
+        list[str] | None, typer.Option(help="Another model to judge on the same rows; may be given several times.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write figures and charts to this HTML file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Judge a model on recorded history: was it right, and was it right as often as it said?"""
     from forewarn.assemble import models
 
-    question = models.Question(kind, recording, model, since, until, rows, predictions)
+    question = models.Question(kind, recording, model, since, until, rows, predictions, tuple(beside or ()), report)
     with progress() as say:
-        found = models.evaluate(question, say)
-    typer.echo(json.dumps(found.numbers()) if as_json else models.evaluation_text(found))
+        judged = models.evaluate(question, say)
+    typer.echo(models.evaluation_json(judged) if as_json else models.evaluation_text(judged))

@@ -61,6 +61,9 @@ class CalibrationSettings:
     """Number of bins, at most."""
     steps_max: int = 50
     """Newton steps, at most; it takes about eight."""
+    prior_failures: float = 0.0
+    """Failures' worth of belief that the trees are right already; the map is drawn towards none by so much. Above 0
+    where the rows to calibrate on are few or say little of what comes, and the trees start from a rate that adapts."""
 
 
 def calibrate(
@@ -73,11 +76,20 @@ def calibrate(
     settings = settings or CalibrationSettings()
     terms = (0.0, 1.0, 0.0)
     if 0 < failed.sum() < len(failed):
-        terms = _fitted(_log_odds(raw), failed, settings.steps_max)
+        terms = _drawn(
+            _fitted(_log_odds(raw), failed, settings.steps_max), float(failed.sum()), settings.prior_failures
+        )
     calibrated = _mapped(_log_odds(raw), terms)
     edges = _edges(calibrated, failed, part, settings)
     low, high = _factors(calibrated, failed, part, edges)
     return Calibration(*terms, tuple(edges.tolist()), low, high)
+
+
+def _drawn(terms: _Terms, failures: float, prior: float) -> _Terms:
+    """The map drawn towards the one that changes nothing."""
+    bend, slope, intercept = terms
+    share = failures / (failures + prior)
+    return share * bend, 1.0 + share * (slope - 1.0), share * intercept
 
 
 def _mapped(odds: Floats, terms: _Terms) -> Floats:

@@ -24,7 +24,7 @@ from forewarn.features import labels
 from forewarn.features.labels import Split
 from forewarn.predict import hazard
 from forewarn.predict.base import Floats
-from forewarn.predict.calibrate import calibrate, threshold
+from forewarn.predict.calibrate import CalibrationSettings, calibrate, threshold
 from forewarn.predict.history import Progress
 from forewarn.predict.settings import TrainingSettings
 from forewarn.predict.trees import Card, Singles, raw_curves, with_interval
@@ -103,7 +103,7 @@ def learn(
             raise FrameError(missing)
     trial = _fit(early, lifetimes, split.fit_until + settings.embargo, card, settings, say)
     del early
-    calibrated = _calibrated(trial, late, lifetimes)
+    calibrated = _calibrated(trial, late, lifetimes, CalibrationSettings(prior_failures=settings.calibrate_prior))
     return _fit(blocks, lifetimes, split.outcomes_until, calibrated.card, settings, say)
 
 
@@ -202,14 +202,14 @@ def _sampled(
         yield _Periods(whole, failed, offset, len(again))
 
 
-def _calibrated(trial: Fit, blocks: Sequence[Block], lifetimes: pa.Table) -> Fit:
+def _calibrated(trial: Fit, blocks: Sequence[Block], lifetimes: pa.Table, how: CalibrationSettings) -> Fit:
     """The fit with the calibration and thresholds that rows later than its own lead to."""
     card = trial.card
     raw = np.concatenate([raw_curves(trial.booster, card, block.values) for block in blocks])
     became = [labels.outcomes(block.rows, lifetimes, card.outcomes_until) for block in blocks]
     part = numbered(chunk for block in blocks for chunk in block.rows.column("component").chunks)
     maps = tuple(
-        calibrate(raw[:, i], np.concatenate([one.within(edge) for one in became]), part)
+        calibrate(raw[:, i], np.concatenate([one.within(edge) for one in became]), part, how)
         for i, edge in enumerate(hazard.EDGES)
     )
     risks = hazard.curve(np.stack([one.apply(raw[:, i]) for i, one in enumerate(maps)], axis=1))

@@ -191,13 +191,14 @@ def _grade(sign: Sign, frame: pa.Table) -> NDArray[np.intp]:
 
 
 def _meets(values: Floats, comparison: Comparison, limit: float) -> NDArray[np.bool_]:
-    """Which values meet the comparison; a missing value meets none."""
+    """Which values meet the comparison; a missing value meets none, an infinite one has no bits."""
     if comparison is Comparison.AT_LEAST:
         met = values >= limit
     elif comparison is Comparison.AT_MOST:
         met = values <= limit
     else:
-        met = np.bitwise_and(np.nan_to_num(values).astype(np.int64), int(limit)) != 0
+        bits = np.nan_to_num(values, posinf=0.0, neginf=0.0).astype(np.int64)
+        met = np.bitwise_and(bits, int(limit)) != 0
     return np.asarray(met, dtype=np.bool_)
 
 

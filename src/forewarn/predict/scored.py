@@ -42,6 +42,11 @@ class Evaluation:
         """One line per row, labelled or not; no `time` where the recording knows none."""
         return self.scored.select([name for name in FORECAST if name in self.scored.column_names])
 
+    @property
+    def frozen_rates(self) -> bool:
+        """Whether the log-loss is held against rates frozen at training, not against the base rate of these rows."""
+        return bool(np.isfinite(self.scored.column("reference").to_numpy()).any())
+
     def numbers(self) -> dict[str, float | int | str | bool | None]:
         """As one JSON object; the measures under their published names."""
         beside = {name: value for name, value in vars(self).items() if name not in ("measures", "scored")}

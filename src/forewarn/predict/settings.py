@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
 
+from forewarn.domain.inventory import Kind
 from forewarn.predict.shapes import Shape
 
 Algorithm = Literal["boosting", "forest"]
@@ -46,6 +47,8 @@ class TrainingSettings:
     """Share of rows that are fitted on past the first interval too; less where rows are daily and months overlap."""
     calibrate_days: int = 180
     """Days at the end of the rows that are kept to calibrate on; a season says little of the next."""
+    calibrate_prior: float = 0.0
+    """Failures' worth of belief that nothing needs to be calibrated; see `CalibrationSettings.prior_failures`."""
     embargo_days: int = 30
     """Days between rows to fit on and rows to calibrate on: the longest horizon, so that they share no outcome."""
     alarms_per_1000_weeks: float = 1.0
@@ -64,7 +67,7 @@ class TrainingSettings:
         return timedelta(days=self.embargo_days)
 
 
-def suited(shape: Shape, algorithm: Algorithm) -> TrainingSettings:
+def suited(shape: Shape, algorithm: Algorithm, kind: Kind | None = None) -> TrainingSettings:
     """The defaults for a recording of this shape.
 
     Those for outages were compared on years before July 2003 of the LANL log, those for DIMMs by folds over four fifths
@@ -82,12 +85,16 @@ def suited(shape: Shape, algorithm: Algorithm) -> TrainingSettings:
             bins=64,
             keep=0.1,
             small_share=0.0,
-            later_share=0.1,
+            later_share=0.01,
+            calibrate_prior=500.0,
         ),
         Shape.DIMMS: TrainingSettings(
             trees=150, depth=6, leaf_weight=5.0, bins=256, keep=1.0, small_share=0.0, calibrate_days=0, embargo_days=0
         ),
     }[shape]
+    if shape is Shape.OUTAGES and kind is Kind.CPU:
+        # Rates of CPU failures rose tenfold and fell again within a year: what deep trees learn of them holds nowhere.
+        settings = replace(settings, trees=100, depth=2, columns_share=0.2)
     if algorithm == "forest":
         return replace(settings, algorithm=algorithm, trees=100, depth=12, leaf_weight=20.0, rows_share=0.632)
     return settings

@@ -31,7 +31,7 @@ def train(
     there is too little history or not a single failure in it.
     """
     shape = shape_of(path, kind)
-    settings = settings or suited(shape, "boosting")
+    settings = settings or suited(shape, "boosting", kind)
     if shape is Shape.OUTAGES:
         return outages.train(path, kind, progress, until, settings)
     if shape is Shape.DIMMS:
