@@ -70,7 +70,7 @@ contracts: $(VENV)/.setup  ## which module may import which
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/.setup $(BINDING)  ## every benchmark
-	@set -e; for bench in $(wildcard benchmarks/*.py); do $(BIN)/python "$$bench"; done
+	@set -e; for bench in $(wildcard benchmarks/*.py); do PYTHONPATH=. $(BIN)/python "$$bench"; done
 
 docs: $(VENV)/.setup  ## the reference pages in docs/reference, from the code
 	@$(BIN)/python docs/generate.py

@@ -139,13 +139,14 @@ def test_a_declared_criticality_wins_over_what_the_name_says() -> None:
 
 TOLD = {
     "state.state": 1, "cpu.time": 5_000_000_000, "balloon.available": 1000, "balloon.usable": 400, "balloon.rss": 2000,
+    "balloon.current": 1024, "balloon.unused": 300,
     "block.count": 2, "block.0.rd.bytes": 10, "block.0.wr.bytes": 20, "block.1.rd.bytes": 30, "block.0.rd.reqs": 7,
     "net.count": 1, "net.0.rx.bytes": 100, "net.0.tx.bytes": 50, "net.0.rx.pkts": 3,
 }  # fmt: skip
 
 
 def test_counters_are_summed_over_disks_and_interfaces() -> None:
-    assert counters(TOLD, 7.0) == Counters(7.0, 5_000_000_000, 60, 150, 600 * 1024)
+    assert counters(TOLD, 7.0) == Counters(7.0, 5_000_000_000, 60, 150, 600 * 1024, 724 * 1024)
     assert counters({"state.state": 1, "balloon.rss": 2000}, 7.0) == Counters(7.0, memory_used_bytes=2000 * 1024)
     assert counters({}, 7.0) == Counters(7.0)
 

@@ -41,26 +41,12 @@ SENDING_LAST = Sight(defined=True, active=True, stopped_by_migration=True, job=J
     ],
 )
 def test_both_hosts_decide(source: Sight | None, target: Sight | None, standing: Standing) -> None:
-    assert judge(source, target, calling=False) is standing
-
-
-@pytest.mark.parametrize(
-    ("source", "target", "standing"),
-    [
-        (RUNS, AWAY, Standing.UNDER_WAY),
-        (STOPPED, RUNS, Standing.UNDER_WAY),
-        (AWAY, STOPPED, Standing.UNDER_WAY),
-        (AWAY, AWAY, Standing.UNDER_WAY),
-        (AWAY, RUNS, Standing.ARRIVED),
-    ],
-)
-def test_while_libvirts_call_lasts_nothing_is_given_up(source: Sight, target: Sight, standing: Standing) -> None:
-    assert judge(source, target, calling=True) is standing
+    assert judge(source, target) is standing
 
 
 def test_a_source_that_told_of_the_leave_and_then_fell_silent_is_believed() -> None:
-    assert judge(None, RUNS, calling=False, told_gone=True) is Standing.ARRIVED
-    assert judge(None, STOPPED, calling=False, told_gone=True) is Standing.UNSEEN
+    assert judge(None, RUNS, told_gone=True) is Standing.ARRIVED
+    assert judge(None, STOPPED, told_gone=True) is Standing.UNSEEN
 
 
 def test_a_vm_that_libvirt_does_not_know_is_seen_nowhere() -> None:

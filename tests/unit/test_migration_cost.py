@@ -1,11 +1,16 @@
 """The pre-copy model against numbers worked out by hand."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forewarn.decide.migration_cost import MigrationSettings, estimate, link_rate
+from forewarn.decide.migration_cost import MigrationSettings, estimate, learned, link_rate
+from forewarn.domain.plan import MoveState, Outcome
 from forewarn.domain.situation import Workload
+from tests.moves import NOW, move
 
 GB = 1_000_000_000
 PLAIN = MigrationSettings(downtime_limit_ms=300.0, resume_ms=0.0)
@@ -96,3 +101,48 @@ def test_every_estimate_sends_all_memory_and_stops_within_the_limit_if_it_conver
 def test_a_busier_guest_never_moves_faster(dirty: float, more: float) -> None:
     calm, busy = (estimate(16 * GB, workload(rate), GB, PLAIN) for rate in (dirty, dirty + more))
     assert busy.duration_s >= calm.duration_s or not busy.converges
+
+
+def test_pages_that_a_guest_has_never_filled_are_not_counted() -> None:
+    filled = replace(workload(0.0), memory_filled_bytes=2 * GB)
+    assert estimate(8 * GB, filled, GB, PLAIN).duration_s == 2.0
+    assert estimate(GB, filled, GB, PLAIN).duration_s == 1.0
+
+
+def test_what_a_move_takes_beside_copying_is_added_to_it() -> None:
+    made = estimate(8 * GB, workload(0.25e9), GB, MigrationSettings(resume_ms=50.0, overhead_s=3.0))
+    assert made.duration_s == pytest.approx(made.copy_s + 3.05)
+    assert made.downtime_ms == pytest.approx(made.stop_ms + 50.0)
+
+
+def ended(minute: float, took_s: float, stopped_ms: float = 0.0, **changes: object) -> Outcome:
+    """A move that was predicted to copy for 4 s, the last 100 ms of them while its guest stood still."""
+    one = replace(move(name=f"m{minute}"), **{"copy_s": 4.0, "stop_ms": 100.0, **changes})  # type: ignore[arg-type]
+    time = NOW + timedelta(minutes=minute)
+    return Outcome(one, MoveState.SUCCEEDED, time, NOW, duration_s=took_s, downtime_ms=stopped_ms)
+
+
+def test_a_site_learns_from_its_own_moves_what_they_take_beside_copying() -> None:
+    moves = [ended(1, 6.0, 150.0), ended(2, 6.5, 200.0), ended(3, 30.0, 900.0)]
+    found = learned(PLAIN, moves)
+    assert found.resume_ms == 100.0
+    assert found.overhead_s == pytest.approx(2.4)
+    assert learned(PLAIN, moves[:2]) == PLAIN
+
+
+def test_moves_that_shared_a_link_teach_nothing() -> None:
+    crowd = [ended(1, 12.0), ended(1.1, 12.0), ended(1.05, 12.0, target="c")]
+    assert learned(PLAIN, crowd) == PLAIN
+    elsewhere = [ended(minute, 6.0, source=f"x{minute}", target=f"y{minute}") for minute in (1, 1.05, 1.1)]
+    assert learned(PLAIN, elsewhere).overhead_s == 2.0
+
+
+def test_moves_that_failed_or_were_never_predicted_teach_nothing() -> None:
+    failed = [replace(ended(minute, 6.0), state=MoveState.FAILED) for minute in (1, 2, 3)]
+    assert learned(PLAIN, failed) == PLAIN
+    assert learned(PLAIN, [ended(minute, 6.0, copy_s=0.0) for minute in (1, 2, 3)]) == PLAIN
+
+
+def test_a_move_faster_than_predicted_teaches_no_time_below_nothing() -> None:
+    found = learned(MigrationSettings(overhead_s=9.0), [ended(minute, 3.0) for minute in (1, 2, 3)])
+    assert (found.resume_ms, found.overhead_s) == (0.0, 0.0)

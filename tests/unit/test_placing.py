@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from forewarn.assemble.placing import DriverKind, DriverSettings, place
+from forewarn.assemble.placing import DriverKind, DriverSettings, Observe, place
 from forewarn.assemble.site import Site, SiteSettings
 from forewarn.clock import Clock, RealClock, SimulatedClock
 from forewarn.decide.authority import AuthoritySettings
@@ -36,10 +35,10 @@ def devices(*parts: tuple[str, str]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=DEVICES)
 
 
-def observing(clock: Clock, *parts: tuple[str, str]) -> Callable[[Collection[Kind]], ObservedDriver]:
+def observing(clock: Clock, *parts: tuple[str, str]) -> Observe:
     """What telemetry shows of these parts."""
     shown = devices(*parts)
-    return lambda whole_host: ObservedDriver(lambda: shown, clock, whole_host=whole_host)
+    return lambda whole_host, carries: ObservedDriver(lambda: shown, clock, whole_host=whole_host, carries=carries)
 
 
 @pytest.fixture
@@ -71,6 +70,25 @@ def test_hosts_and_vms_are_libvirts_and_their_parts_are_telemetrys() -> None:
     assert not reached["h1", Kind.DISK]
     assert placing.metrics()['forewarn_libvirt_connections_opened_total{host="h1"}'] == 1
     placing.close()
+
+
+@pytest.mark.usefixtures("binding")
+def test_a_part_that_the_operator_declares_carries_all_vms_of_its_host_alone() -> None:
+    clock = SimulatedClock(NOW)
+    observe = observing(clock, ("h1", "disk"), ("h1", "network"), ("h2", "disk"))
+
+    def carried(*patterns: str) -> set[str]:
+        hosts = {"h1": HostSettings("test:///default", carries=patterns), "h2": HostSettings("test:///default")}
+        settings = LibvirtSettings(hosts=hosts)
+        placing = place(LIBVIRT, settings, observe, clock, writing=False)
+        parts = placing.driver.inventory().components
+        placing.close()
+        return {part.id for part in parts if part.whole_host and part.kind not in (Kind.CPU, Kind.MEMORY)}
+
+    assert carried() == set()
+    assert carried("x") == {"disk:h1/x", "network:h1/x"}
+    assert carried("disk:*") == {"disk:h1/x"}
+    assert carried("disk:h2/x") == set()
 
 
 @pytest.mark.usefixtures("binding")

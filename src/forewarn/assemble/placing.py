@@ -47,10 +47,15 @@ class Placing:
     close: Callable[[], None] = lambda: None
 
 
+Observe = Callable[[Collection[Kind], Mapping[str, Collection[str]]], ObservedDriver]
+"""Gives the driver that shows telemetry's hosts. Every VM of a host depends on parts of these kinds, and on those that
+match these patterns of its name or id, by host."""
+
+
 def place(
     settings: DriverSettings,
     libvirt: LibvirtSettings,
-    observe: Callable[[Collection[Kind]], ObservedDriver],
+    observe: Observe,
     clock: Clock,
     leases: Callable[[], Mapping[str, datetime]] = dict,
     *,
@@ -58,11 +63,10 @@ def place(
 ) -> Placing:
     """The driver that the settings name. Where not `writing` it can move nothing, and libvirt is asked read-only.
 
-    `observe` gives the driver that shows telemetry's hosts, and parts of these kinds as what every VM depends on.
     `leases` tells the hosts that Forewarn has cordoned, and until when. Raises ConfigurationError.
     """
     if settings.kind is DriverKind.NONE:
-        return Placing(observe(()))
+        return Placing(observe((), {}))
     if not libvirt.hosts:
         raise ConfigurationError("driver.kind is libvirt, and no host is named under [libvirt.hosts.NAME]")
     try:
@@ -71,4 +75,5 @@ def place(
         text = "driver.kind is libvirt, and its binding is not installed: see docs/install.md"
         raise ConfigurationError(text) from error
     driver = LibvirtDriver(libvirt, clock, infer, leases, writing=writing)
-    return Placing(JoinedDriver([driver, observe(ON_EVERY_PATH)]), driver.metrics, driver.close)
+    carries = {name: host.carries for name, host in libvirt.hosts.items()}
+    return Placing(JoinedDriver([driver, observe(ON_EVERY_PATH, carries)]), driver.metrics, driver.close)

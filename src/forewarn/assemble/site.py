@@ -207,9 +207,14 @@ class Site:
         def leases() -> Mapping[str, datetime]:
             return {cordon.host: cordon.expires_at for cordon in cordons.held(self.database)}
 
-        def observe(whole_host: Collection[Kind]) -> ObservedDriver:
-            redundancy = self.mapper.redundancy
-            return ObservedDriver(self.store.devices, self.clock, whole_host=whole_host, redundancy=redundancy)
+        def observe(whole_host: Collection[Kind], carries: Mapping[str, Collection[str]]) -> ObservedDriver:
+            return ObservedDriver(
+                self.store.devices,
+                self.clock,
+                whole_host=whole_host,
+                redundancy=self.mapper.redundancy,
+                carries=carries,
+            )
 
         settings = self.settings
         self._placing = place(settings.driver, settings.libvirt, observe, self.clock, leases, writing=self.acts)

@@ -6,8 +6,12 @@ again and again, so no round is larger than the working set. Post-copy is not mo
 survive its source, which is exactly what is about to fail.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from statistics import median
 
+from forewarn.domain.plan import MoveState, Outcome
 from forewarn.domain.situation import Workload
 
 
@@ -19,7 +23,15 @@ class MigrationSettings:
     """Longest stop of a guest at the end of its move, in milliseconds; QEMU's own default."""
 
     resume_ms: float = 20.0
-    """Time from the last byte to the guest running on the target, in milliseconds."""
+    """Time from the last byte to the guest running on the target, in milliseconds. Once this site has moved enough VMs,
+    what they took counts instead."""
+
+    overhead_s: float = 0.0
+    """Seconds that a move takes beside copying: the hosts agree, the target starts, the source lets go. Likewise
+    learned from this site's own moves."""
+
+    learned_from: int = 3
+    """Number of this site's moves of the last day, each alone on its links, from which these two are learned."""
 
     rounds_max: int = 60
     """Rounds of copying after which a move counts as never ending."""
@@ -45,6 +57,33 @@ class MigrationEstimate:
     downtime_ms: float
     bytes: int
     converges: bool
+    copy_s: float = 0.0  # of the duration, what the copying alone takes
+    stop_ms: float = 0.0  # of the downtime, what the last round alone takes
+
+
+def learned(settings: MigrationSettings, ended: Iterable[Outcome]) -> MigrationSettings:
+    """The settings with what moves took here beside copying: the medians of those that succeeded alone on their links.
+
+    The medians, since a single slow host or a burst of dirtying shall not count for all.
+    """
+    ended = tuple(ended)
+    moved = [one for one in ended if one.state is MoveState.SUCCEEDED and one.move.copy_s > 0 and one.duration_s > 0]
+    alone = [one for one in moved if not any(_met(one, other) for other in ended if other is not one)]
+    if len(alone) < settings.learned_from:
+        return settings
+    resume_ms = median(max(0.0, one.downtime_ms - one.move.stop_ms) for one in alone)
+    beside_s = median(max(0.0, one.duration_s - one.move.copy_s) for one in alone)
+    return replace(settings, resume_ms=resume_ms, overhead_s=max(0.0, beside_s - resume_ms / 1000.0))
+
+
+def _met(one: Outcome, other: Outcome) -> bool:
+    """Whether two moves were on one host's link at the same time."""
+    ends = {one.move.source, one.move.target} & {other.move.source, other.move.target}
+    return bool(ends) and _began(one) < other.time and _began(other) < one.time
+
+
+def _began(outcome: Outcome) -> datetime:
+    return outcome.time - timedelta(seconds=outcome.duration_s)
 
 
 def link_rate(source_bytes_per_s: float, target_bytes_per_s: float, settings: MigrationSettings) -> float:
@@ -62,8 +101,9 @@ def estimate(
 ) -> MigrationEstimate:
     """The move of a guest with `memory_bytes` over a link of `link_bytes_per_s`.
 
-    With V the memory, R the link rate, D the dirty rate and λ = D/R, round i copies V·λ^i bytes, but never more than
-    the working set once all memory is over. The rounds end when the rest fits into the downtime limit.
+    With V the memory that is not free (a page that a guest has never filled is sent as a mark), R the link rate, D the
+    dirty rate and λ = D/R, round i copies V·λ^i bytes, but never more than the working set once all memory is over. The
+    rounds end when the rest fits into the downtime limit.
 
     >>> idle = Workload("vm", cpu_cores=1.0, dirty_bytes_per_s=0.0, working_set_bytes=0)
     >>> estimate(8_000_000_000, idle, 1e9, MigrationSettings(resume_ms=0.0)).duration_s
@@ -71,7 +111,8 @@ def estimate(
     """
     dirty_rate, working_set = _dirtied(memory_bytes, workload, settings)
     allowed = link_bytes_per_s * settings.downtime_limit_ms / 1000.0
-    rest, copied = float(memory_bytes), 0.0
+    filled = workload.memory_filled_bytes if workload else None
+    rest, copied = float(memory_bytes if filled is None else min(memory_bytes, filled)), 0.0
     for round_number in range(settings.rounds_max + 1):
         if rest <= allowed:
             return _estimate(copied, rest, link_bytes_per_s, settings, converges=True)
@@ -96,8 +137,10 @@ def _estimate(
     copied: float, rest: float, rate: float, settings: MigrationSettings, *, converges: bool
 ) -> MigrationEstimate:
     return MigrationEstimate(
-        duration_s=(copied + rest) / rate + settings.resume_ms / 1000.0,
+        duration_s=settings.overhead_s + (copied + rest) / rate + settings.resume_ms / 1000.0,
         downtime_ms=1000.0 * rest / rate + settings.resume_ms,
         bytes=round(copied + rest),
         converges=converges,
+        copy_s=(copied + rest) / rate,
+        stop_ms=1000.0 * rest / rate,
     )

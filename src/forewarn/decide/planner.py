@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from forewarn.decide import score
+from forewarn.decide.migration_cost import learned
 from forewarn.decide.outlook import Outlook
 from forewarn.decide.placement import Projection, Target, suitable
 from forewarn.decide.policy import PolicySettings
@@ -24,6 +25,7 @@ from forewarn.domain.situation import LadderStep, Situation
 
 def plan(situation: Situation, ladder: tuple[LadderStep, ...], settings: PolicySettings, now: datetime) -> Plan:
     """What to do now, what not and why. `ladder` is where every part stands after the situation's forecasts."""
+    settings = replace(settings, migration=learned(settings.migration, situation.recent))
     outlook = Outlook(situation, settings, ladder, now)
     planning = _Planning(outlook, now)
     for candidate in sorted(_candidates(outlook), key=_urgency):
@@ -213,6 +215,8 @@ class _Planning:
             duration_s=estimate.duration_s,
             downtime_ms=estimate.downtime_ms,
             device=self._outlook.component(risk).device,
+            copy_s=estimate.copy_s,
+            stop_ms=estimate.stop_ms,
         )
 
     def _stays(self, candidate: _Candidate, refusal: Refusal, why: str, target: str = "") -> None:

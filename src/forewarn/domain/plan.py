@@ -32,6 +32,8 @@ class Move:
     duration_s: float = 0.0  # predicted
     downtime_ms: float = 0.0  # predicted
     device: str = ""  # the suspected part as the kernel names it
+    copy_s: float = 0.0  # of the predicted duration, what the copying alone takes
+    stop_ms: float = 0.0  # of the predicted downtime, what the last round alone takes
 
 
 class Refusal(StrEnum):

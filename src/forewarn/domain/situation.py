@@ -21,6 +21,7 @@ class Workload:
     dirty_bytes_per_s: float | None  # rate at which it dirties memory
     working_set_bytes: int | None  # the memory that it keeps dirtying; a round never sends more than this again
     memory_used_bytes: int | None = None
+    memory_filled_bytes: int | None = None  # all but its free pages: what a move has to send
     disk_bytes_per_s: float | None = None  # read and written
     network_bytes_per_s: float | None = None  # received and sent
 

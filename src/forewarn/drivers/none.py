@@ -7,6 +7,7 @@ no planner ever proposes them as targets.
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pyarrow as pa
@@ -35,7 +36,8 @@ class ObservedDriver:
 
     `redundancy` gives, for a time, which parts stand in for each other as far as hosts have told since then.
     `facts` are hosts of which more is known than telemetry tells (capacities, rack); their state is still observed.
-    `whole_host` names the kinds of parts on which every VM of their host depends, where others tell of VMs.
+    `whole_host` names the kinds of parts on which every VM of their host depends, where others tell of VMs; `carries`,
+    by host, patterns of further such parts, by kernel name or id, as the operator has declared them.
     """
 
     name = "none"
@@ -48,6 +50,7 @@ class ObservedDriver:
         settings: ObservedSettings | None = None,
         whole_host: Collection[Kind] = (),
         redundancy: Callable[[datetime], Mapping[str, Redundancy]] = lambda _: {},
+        carries: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         self._devices = devices
         self._clock = clock
@@ -55,13 +58,15 @@ class ObservedDriver:
         self._settings = settings or ObservedSettings()
         self._whole_host = frozenset(whole_host)
         self._redundancy = redundancy
+        self._carries = carries or {}
         self._picture = Cluster(clock.now())
 
     def inventory(self) -> Cluster:
         now = self._clock.now()
         rows = self._rows(now)
         sets = self._redundancy(now - timedelta(seconds=self._settings.silent_after_s))
-        components = tuple(_in_set(part, sets) for part in _components(rows, self._whole_host))
+        parts = _components(rows, self._whole_host)
+        components = tuple(_in_set(self._declared(part), sets) for part in parts)
         hosts = self._hosts(rows, now)
         before = self._picture
         changed = (hosts, components) != (before.hosts, before.components)
@@ -88,6 +93,11 @@ class ObservedDriver:
 
     def uncordon(self, host: str) -> None:
         """Nothing is ever cordoned, so nothing is to be lifted."""
+
+    def _declared(self, part: Component) -> Component:
+        patterns = self._carries.get(part.host, ())
+        carries = any(fnmatchcase(name, pattern) for name in (part.device, part.id) for pattern in patterns)
+        return replace(part, whole_host=True) if carries else part
 
     def _rows(self, now: datetime) -> list[Mapping[str, Any]]:
         """The newest place of each device that is not forgotten, in a steady order."""

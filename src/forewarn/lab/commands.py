@@ -15,7 +15,10 @@ LAST_LINES = 3  # of what a failed program said
 def run(
     command: Sequence[str | Path], timeout_s: float = 60.0, environment: Mapping[str, str] | None = None, text: str = ""
 ) -> str:
-    """What `command` prints, given `text` to read. Raises LaboratoryError where it fails, is missing or is too slow."""
+    """What `command` prints, given `text` to read; `environment` takes the place of this process's own.
+
+    Raises LaboratoryError where it fails, is missing or takes longer.
+    """
     words = [str(word) for word in command]
     try:
         done = subprocess.run(
@@ -23,7 +26,7 @@ def run(
             capture_output=True,
             check=False,
             encoding="utf-8",
-            env={**os.environ, "LC_ALL": "C", **(environment or {})},
+            env={**(os.environ if environment is None else environment), "LC_ALL": "C"},
             errors="replace",
             input=text,
             timeout=timeout_s,

@@ -59,7 +59,7 @@ def libvirt_settings(
         shared_directories=("/lab/shared",),
         copy_disks=copy_disks,
         memory_kept_bytes=64 * MIB,
-        dirty_rate_s=0,
+        dirty_rate_s=1,
         moves=MoveSettings(how=how, **given),  # type: ignore[arg-type]
     )
 

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("libvirt", reason="the binding to libvirt is not installed (make setup says why)")
 
-from forewarn.domain.inventory import Criticality
+from forewarn.domain.inventory import Criticality, Kind
 from forewarn.domain.plan import MoveState
 from forewarn.drivers.libvirt.move_settings import How, ThrottleSettings
 from forewarn.lab.libvirt.guests import Guest
@@ -192,6 +192,25 @@ def test_a_guest_that_would_have_to_be_slowed_down_too_far_stays(
 
 
 @pytest.mark.nightly
+def test_a_guest_that_does_not_converge_ends_by_post_copy_where_that_is_allowed(
+    laboratory: Laboratory, running: Callable[..., Host]
+) -> None:
+    busy = Guest("vm-w", 9, memory_mib=128, written_mib=32, write_mib_per_s=24)
+    running(busy)
+    unthrottled = ThrottleSettings(normal_max=0)
+    settings = libvirt_settings(
+        laboratory,
+        bandwidth_bytes_per_s=16 * MIB,
+        throttle=unthrottled,
+        post_copy_for=(Kind.CPU,),
+        post_copy_after_rounds=2,
+    )
+    arrives(driver_of(settings), move_of(busy, "host01", "host02"))
+    assert laboratory.where(busy.name) == ("host02",)
+    goes_on(laboratory, busy)
+
+
+@pytest.mark.nightly
 def test_a_move_goes_over_a_slow_link_within_its_bandwidth(
     laboratory: Laboratory, running: Callable[..., Host]
 ) -> None:
@@ -222,3 +241,20 @@ def test_a_source_that_loses_its_daemon_is_asked_again_once_it_answers(
     source.start_libvirt()
     assert end_of(driver, move).state is MoveState.FAILED
     stayed(laboratory)
+
+
+@pytest.mark.nightly
+def test_a_source_that_dies_once_its_guest_has_left_is_not_waited_for(
+    laboratory: Laboratory, running: Callable[..., Host]
+) -> None:
+    source = running(GUEST)
+    driver = driver_of(libvirt_settings(laboratory))
+    move = move_of(GUEST, "host01", "host02")
+    driver.start(move)
+    eventually(lambda: laboratory.where(GUEST.name) == ("host02",), deadline=60)
+    goes_on(laboratory, GUEST)
+    source.power_off()
+    progress = end_of(driver, move)
+    assert progress.state is MoveState.SUCCEEDED
+    assert progress.left_behind.startswith("host01 does not answer: whether it still has a definition of the VM")
+    goes_on(laboratory, GUEST)

@@ -351,9 +351,13 @@ def test_what_the_check_before_a_move_measured_is_known_to_the_next_plan(
     try:
         driver.inventory()
         driver.check(move_of(SHARED, "host01", "host02"))
-        driver.inventory()
-        (load,) = driver.workloads()
-        assert (load.vm, (load.dirty_bytes_per_s or 0) > 0) == (SHARED.uuid, True)
+
+        def known() -> bool:
+            driver.inventory()
+            (load,) = driver.workloads()
+            return load.vm == SHARED.uuid and (load.dirty_bytes_per_s or 0) > 0
+
+        eventually(known, deadline=30, every=0.2)
         assert laboratory.where("vm-a") == ("host01",)
     finally:
         driver.close()

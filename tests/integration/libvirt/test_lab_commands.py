@@ -43,3 +43,20 @@ def test_a_laboratory_is_raised_shown_and_taken_down_by_commands(settings: LabSe
     assert (gone.returncode, gone.stderr) == (1, f"forewarn: no laboratory {name} stands on this machine\n")
     assert "no name of a laboratory" in lab("up", "--name", "No Name").stderr
     assert "has 1 to 9 hosts, not 12" in lab("up", "--name", name, "--hosts", "12").stderr
+
+
+def test_a_laboratory_stands_where_control_groups_are_of_version_2_alone(settings: LabSettings) -> None:
+    name, group = f"v2-{os.getpid()}", "/sys/fs/cgroup/forewarn-lab-$1-host01"
+    forewarn = f"{sys.executable} -m forewarn lab"
+    script = f"""
+umount --recursive /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup || exit 9
+{forewarn} up --name "$1" --hosts 1 >/dev/null || exit 8
+grep -q . {group}/init/cgroup.procs && ! grep -q . {group}/cgroup.procs; held=$?
+{forewarn} down --name "$1" >/dev/null || exit 7
+test ! -e {group} || exit 6
+exit $held
+"""
+    command = ["unshare", "--mount", "sh", "-c", script, "lab", name]
+    done = subprocess.run(command, capture_output=True, env=ENVIRONMENT, text=True, timeout=300)
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stderr
+    assert traces(settings, name) == []

@@ -135,6 +135,7 @@ def test_where_the_firmware_takes_errors_first_zero_corrected_errors_are_not_tol
         (hest((1, 1, 48))[:60], False),
         (b"", False),
     ],
+    ids=["taken", "left", "after others", "only told", "unknown source", "breaks off", "empty"],
 )
 def test_the_table_of_error_sources_says_who_takes_corrected_errors(table: bytes, first: bool) -> None:
     assert corrected_by_firmware(table) is first

@@ -34,16 +34,12 @@ class DirtyRates:
         None where the settings or a read-only connection forbid it, where a job runs on the VM, or where it fails:
         a move does not depend on it.
         """
-        seconds = self._settings.dirty_rate_s
-        if not seconds or not self._connections.writing:
-            return None
-        try:
-            if not self._connections.call(host, lambda c: _start(c, vm, seconds), "measure its dirty rate", vm=vm):
-                return None
-            self._clock.sleep(seconds)
-            return self._await(host, vm)
-        except ForewarnError:
-            return None
+        return self._await(host, vm) if self._begin(host, vm) else None
+
+    def begin(self, host: str, vm: str) -> None:
+        """The same, without waiting for it: what was measured is known a moment later."""
+        if self._begin(host, vm):
+            threading.Thread(target=self._await, args=(host, vm), name=f"libvirt dirty {host}", daemon=True).start()
 
     def known(self) -> dict[str, float]:
         """By VM the rates of the last quarter of an hour, in bytes per second."""
@@ -52,14 +48,29 @@ class DirtyRates:
             self._found = {vm: (rate, at) for vm, (rate, at) in self._found.items() if now_s - at <= KEPT_S}
             return {vm: rate for vm, (rate, _) in self._found.items()}
 
+    def _begin(self, host: str, vm: str) -> bool:
+        """Whether a measurement runs now."""
+        seconds = self._settings.dirty_rate_s
+        if not seconds or not self._connections.writing:
+            return False
+        try:
+            return self._connections.call(host, lambda c: _start(c, vm, seconds), "measure its dirty rate", vm=vm)
+        except ForewarnError:
+            return False
+
     def _await(self, host: str, vm: str) -> float | None:
-        for _ in range(LOOKS_MAX):
-            rate = self._connections.call(host, lambda c: _measured(c, vm), "tell its dirty rate", vm=vm)
-            if rate is not None:
-                with self._lock:
-                    self._found[vm] = (rate, self._clock.monotonic())
-                return rate
-            self._clock.sleep(LOOK_S)
+        """The rate, once it is measured."""
+        self._clock.sleep(self._settings.dirty_rate_s)
+        try:
+            for _ in range(LOOKS_MAX):
+                rate = self._connections.call(host, lambda c: _measured(c, vm), "tell its dirty rate", vm=vm)
+                if rate is not None:
+                    with self._lock:
+                        self._found[vm] = (rate, self._clock.monotonic())
+                    return rate
+                self._clock.sleep(LOOK_S)
+        except ForewarnError:
+            return None  # it has left, or its host does not answer
         return None
 
 

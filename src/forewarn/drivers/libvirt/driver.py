@@ -64,7 +64,7 @@ class LibvirtDriver:
 
     def check(self, move: Move) -> None:
         self._mover.check(move)
-        self._inventory.dirty.sample(move.source, move.vm)
+        self._inventory.dirty.begin(move.source, move.vm)  # no move waits for it
 
     def start(self, move: Move) -> None:
         self._mover.start(move)
@@ -82,6 +82,10 @@ class LibvirtDriver:
 
     def uncordon(self, host: str) -> None:
         self._marks.lift(host)
+
+    def dirty_rate(self, host: str, vm: str) -> float | None:
+        """Measure how fast a VM that is about to move dirties its memory, in bytes per second; None where it fails."""
+        return self._inventory.dirty.sample(host, vm)
 
     def metrics(self) -> Mapping[str, float]:
         """What the connections count, by the samples' names with their labels."""

@@ -68,7 +68,7 @@ class Flight:
         self._connections, self._clock, self._settings = connections, clock, settings
         self._began_s = clock.monotonic()
         self._aborted_s: float | None = None
-        self._seen_job = False
+        self._seen_job = self._in_post_copy = False
         self._heard_s = self._began_s  # when the target last answered
         self._ended = threading.Event()
 
@@ -172,6 +172,7 @@ class Flight:
             self._abort(why)
         elif self.job is not None and self._ends_by_post_copy(self.job):
             self._connections.call(move.source, _post_copy(move.vm), "start post-copy", vm=move.vm_name)
+            self._in_post_copy = True
 
     def _not_on(self) -> str:
         """Why the move may not go on; empty while it may."""
@@ -215,8 +216,8 @@ class Flight:
 
     def _ends_by_post_copy(self, job: Job) -> bool:
         terms = self.order.terms
-        rounds = job.copying.rounds
-        return terms is not None and terms.post_copy and rounds > self._settings.post_copy_after_rounds
+        allowed = terms is not None and terms.post_copy and not self._in_post_copy
+        return allowed and job.copying.rounds > self._settings.post_copy_after_rounds
 
 
 def mark(domain: Any, element: str | None) -> None:

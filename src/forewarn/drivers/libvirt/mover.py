@@ -162,7 +162,7 @@ class LibvirtMover:
         """Looks at both hosts; `flight` is over, or was begun by a former process."""
         source, target = self._look(move.source, move), self._look(move.target, move)
         told_gone = flight is not None and flight.told_gone
-        standing = sight.judge(source, target, calling=False, told_gone=told_gone)
+        standing = sight.judge(source, target, told_gone=told_gone)
         if standing is Standing.UNSEEN:
             mute = move.source if source is None else move.target
             raise DriverUnavailable(f"{mute} does not say whether {move.vm_name} runs there")

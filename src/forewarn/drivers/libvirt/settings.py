@@ -55,6 +55,11 @@ class HostSettings:
     offers: tuple[str, ...] = ()
     """What it offers beyond what libvirt tells, such as `bridge:br0` where libvirt cannot list its bridges."""
 
+    carries: tuple[str, ...] = ()
+    """Parts on which all VMs of this host depend, by kernel name or serial number, such as `sda` or `disk:W300ABCD`,
+    `*` standing for any letters: the drive of its root file system, or where the VMs' disks lie. Without it a failing
+    drive raises a ticket, since nothing proves that a VM needs it."""
+
     lacks: tuple[str, ...] = ()
     """What it does not offer although libvirt or the settings say so, such as `storage:/srv/shared` where a shared
     directory is not mounted."""

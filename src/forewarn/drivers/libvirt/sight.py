@@ -47,28 +47,26 @@ class Standing(Enum):
     UNSEEN = auto()  # the host that would decide does not answer
 
 
-def judge(source: Sight | None, target: Sight | None, *, calling: bool, told_gone: bool = False) -> Standing:
-    """How the move stands. None: the host does not answer. `calling`: libvirt's call has not returned.
+def judge(source: Sight | None, target: Sight | None, *, told_gone: bool = False) -> Standing:
+    """How the move stands, once libvirt's call is over. None: the host does not answer.
 
     `told_gone`: the source itself has told by an event that the VM has left.
     """
     if source is None:
         return Standing.ARRIVED if told_gone and target is not None and target.running else Standing.UNSEEN
-    leaving = source.running or source.job is not None or (calling and source.active)
+    leaving = source.running or source.job is not None
     if target is not None and target.running and not leaving:
         return Standing.ARRIVED
     if source.active:
-        return _at_source(source, target, calling=calling)
+        return _at_source(source, target)
     if target is None:
         return Standing.UNSEEN
-    if target.active:
-        return Standing.UNDER_WAY if calling else Standing.ASLEEP
-    return Standing.UNDER_WAY if calling else Standing.NOWHERE
+    return Standing.ASLEEP if target.active else Standing.NOWHERE
 
 
-def _at_source(source: Sight, target: Sight | None, *, calling: bool) -> Standing:
+def _at_source(source: Sight, target: Sight | None) -> Standing:
     """How a move stands whose VM is at the source, running or not."""
-    if calling or source.job is not None:
+    if source.job is not None:
         return Standing.UNDER_WAY
     if source.running:
         return Standing.STAYED

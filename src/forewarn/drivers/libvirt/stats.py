@@ -22,6 +22,7 @@ class Counters:
     disk_bytes: int | None = None
     network_bytes: int | None = None
     memory_used_bytes: int | None = None  # no counter, as it stands
+    memory_filled_bytes: int | None = None  # likewise
 
 
 def counters(stats: Mapping[str, Any], at_s: float) -> Counters:
@@ -33,6 +34,7 @@ def counters(stats: Mapping[str, Any], at_s: float) -> Counters:
         _total(stats, _BLOCK),
         _total(stats, _NET),
         _memory(stats),
+        _filled(stats),
     )
 
 
@@ -48,6 +50,12 @@ def _memory(stats: Mapping[str, Any]) -> int | None:
         return max(0, int(available) - int(usable)) * KIB
     rss = stats.get("balloon.rss")
     return None if rss is None else int(rss) * KIB
+
+
+def _filled(stats: Mapping[str, Any]) -> int | None:
+    """All of its memory but the pages that it calls free, caches included; None where it tells nothing."""
+    current, unused = stats.get("balloon.current"), stats.get("balloon.unused")
+    return None if current is None or unused is None else max(0, int(current) - int(unused)) * KIB
 
 
 def workload(vm: str, before: Counters, after: Counters, dirty_bytes_per_s: float | None = None) -> Workload | None:
@@ -67,6 +75,7 @@ def workload(vm: str, before: Counters, after: Counters, dirty_bytes_per_s: floa
         dirty_bytes_per_s=dirty_bytes_per_s,
         working_set_bytes=None,
         memory_used_bytes=after.memory_used_bytes,
+        memory_filled_bytes=after.memory_filled_bytes,
         disk_bytes_per_s=_rate(before.disk_bytes, after.disk_bytes, seconds),
         network_bytes_per_s=_rate(before.network_bytes, after.network_bytes, seconds),
     )

@@ -47,6 +47,7 @@ interval_s = 10.0
 unknown_may_receive = ["cpu", "memory", "network", "power"]
 [libvirt]
 shared_directories = ["/lab/shared"]
+link_bytes_per_s = 30e6  # what a guest without KVM is sent with
 [libvirt.moves]
 peer_uri = "qemu+tcp://{{host}}/system"
 watch_s = 0.5
@@ -131,6 +132,12 @@ class Controller:
             raise LaboratoryError(f"the controller does not answer: {error}") from error
         return answer.json()
 
+    def enroll(self) -> str:
+        """The token with which agents speak for the laboratory's hosts."""
+        names = [word for host in self._laboratory.hosts for word in ("--hosts", host.name)]
+        lines = self.forewarn("agent", "enroll", *names, "--reason", REASON)
+        return str(tomllib.loads(lines)["push"]["token"])
+
     def allow(self) -> None:
         """Let it move VMs by itself, on the laboratory's hosts alone, by an override that is logged."""
         scope = ("--aggregate", AGGREGATE, "--override", "--until", "1d")
@@ -155,21 +162,20 @@ class Controller:
 
     def _ready(self) -> bool:
         if self._process is not None and not self._process.alive:
-            raise LaboratoryError(f"the controller has ended: {self.said.strip().splitlines()[-1:]}")
+            last = "".join(self.said.strip().splitlines()[-1:])
+            raise LaboratoryError(f"the controller has ended: {last or 'it said nothing'}")
         try:
             return bool(self.ask("health"))
         except LaboratoryError:
             return False
 
 
-def start_agent(controller: Controller, host: Host, bay: Bay, interval_s: float = 5.0) -> None:
-    """Enroll a host and start its agent there; it asks `bay` in place of smartctl, and ends with the host."""
+def start_agent(token: str, host: Host, bay: Bay, interval_s: float = 5.0) -> None:
+    """Start the agent of a host there; it asks `bay` in place of smartctl, and ends with the host."""
     folder = host.plan.folder / "agent"
     folder.mkdir(exist_ok=True)
-    told = controller.forewarn("agent", "enroll", host.name, "--reason", REASON)
-    token = folder / "token"
-    token.touch(mode=0o600)
-    token.write_text(tomllib.loads(told)["push"]["token"])
+    (folder / "token").touch(mode=0o600)
+    (folder / "token").write_text(token)
     own = {"controller": NAME, "port": PORT, "host": host.name, "folder": folder, "smartctl": bay.program}
     configuration = folder / "agent.toml"
     configuration.write_text(AGENT.format(interval_s=interval_s, **own))

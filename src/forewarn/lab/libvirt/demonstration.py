@@ -109,8 +109,9 @@ class Demonstration:
             self._laboratory.cupboard.take_out(self._laboratory.host(name), guest)
         self.controller.start()
         self.controller.allow()
+        token = self.controller.enroll()
         for host in self._laboratory.hosts:
-            start_agent(self.controller, host, self._bays[host.name], self.settings.interval_s)
+            start_agent(token, host, self._bays[host.name], self.settings.interval_s)
 
     def play(self, clock: RealClock, say: Say) -> None:
         """Play the decline, reading after reading, until the critical guests have left or patience ends."""

@@ -98,7 +98,7 @@ def _workshop(draft: Path) -> Iterator[Path]:
 def _bootstrap(settings: LabSettings, tree: Path) -> None:
     """The smallest Debian. Its downloads take the proxy that apt is set to, if it is."""
     proxy = run(["apt-config", "shell", "proxy", "Acquire::http::Proxy"]).strip().removeprefix("proxy=").strip("'")
-    environment = {"http_proxy": proxy} if proxy else {}
+    environment = {**os.environ, "http_proxy": proxy} if proxy else None
     command: list[str | Path] = [
         "debootstrap",
         "--variant=minbase",
@@ -121,7 +121,7 @@ def _install(settings: LabSettings, tree: Path, folder: Path) -> None:
     (tree / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
     (tree / "usr/sbin/policy-rc.d").chmod(0o755)
     install = ["apt-get", "install", "--yes", "--no-download", "--no-install-recommends", *RECIPE.packages]
-    run(["chroot", tree, *install], settings.build_timeout_s, {"DEBIAN_FRONTEND": "noninteractive"})
+    run(["chroot", tree, *install], settings.build_timeout_s, {**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
     shutil.rmtree(tree / "var/lib/apt/lists")
     for package in (tree / "var/cache/apt/archives").glob("*.deb"):
         package.unlink()

@@ -3,6 +3,7 @@
 apt runs with lists and a status of its own; the machine's proxy and certificates hold, since its apt does the work.
 """
 
+import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -102,5 +103,7 @@ class Apt:
         options = [word for key, value in own.items() for word in ("-o", f"{key}={value}")]
         inside = ["env", "--chdir", str(folder)] if folder else []
         return run(
-            [*inside, program, "--quiet", *options, *words], self.timeout_s, {"DEBIAN_FRONTEND": "noninteractive"}
+            [*inside, program, "--quiet", *options, *words],
+            self.timeout_s,
+            {**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
         )
