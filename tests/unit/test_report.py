@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -11,7 +12,15 @@ import pytest
 from forewarn.assemble.report import report
 from forewarn.errors import ConfigurationError
 from forewarn.predict.base import Curves
-from forewarn.predict.evaluate import average_precision, brier_skill, log_loss_skill, roc_auc, virr
+from forewarn.predict.evaluate import (
+    Judged,
+    alarms_by_part,
+    average_precision,
+    brier_skill,
+    log_loss_skill,
+    roc_auc,
+    virr,
+)
 from forewarn.predict.figures import LEADS, RATES, figures
 from forewarn.predict.scored import Evaluation, judged, lines, measured
 
@@ -135,3 +144,17 @@ def test_a_recording_without_times_has_no_lead_times() -> None:
 def test_models_that_judged_other_rows_are_not_compared() -> None:
     with pytest.raises(ConfigurationError, match="was judged on other rows"):
         report(evaluation(), [("other", evaluation(timed=False))])
+
+
+def test_an_alarm_that_comes_after_the_failure_is_not_right() -> None:
+    after = Judged(
+        probability=np.array([0.1, 0.9, 0.2]),
+        failed=np.array([True, False, False]),
+        part=np.array([0, 0, 1]),
+        month=np.zeros(3, dtype=np.int64),
+        reference=np.full(3, 0.3),
+    )
+    highest, right = alarms_by_part(after)
+    assert (highest.tolist(), right.tolist()) == ([0.9, 0.2], [0.1, -1.0])
+    assert virr(after) == pytest.approx(0.8)  # at 0.1, where the sound part alarms too
+    assert virr(replace(after, timed=False)) == pytest.approx(0.9)

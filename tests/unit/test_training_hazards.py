@@ -26,7 +26,8 @@ SPLIT, END = 500, 700
 
 
 def settings(algorithm: Algorithm = "boosting") -> TrainingSettings:
-    return replace(suited(Shape.OUTAGES, algorithm), trees=30, leaf_weight=2.0, keep=0.5, later_share=1.0, threads=1)
+    small = replace(suited(Shape.OUTAGES, algorithm), trees=30, leaf_weight=2.0, keep=0.5, later_share=1.0)
+    return replace(small, calibrate_prior=0.0, threads=1)
 
 
 def in_order(forecasts: pa.Table) -> list[tuple[str, ...]]:

@@ -32,6 +32,7 @@ class Judged:
     part: Numbers
     month: Numbers
     reference: Floats
+    timed: bool = True  # whether rows of a part follow each other; else they are one picture of it
 
 
 @dataclass(frozen=True)
@@ -125,12 +126,35 @@ def virr(judged: Judged, moved_share: float = MOVED_SHARE) -> float:
 
     Each part counts once, at its highest forecast. Only thresholds with a precision P above y avoid any.
     """
-    highest, failed = highest_per(judged.part, judged)
-    if not failed.any():
+    highest, right = alarms_by_part(judged)
+    if not (right >= 0.0).any():
         return np.nan
-    precision, recall = precision_recall(highest, failed)
+    thresholds = thresholds_of(highest, right)
+    hits, alarms = (np.searchsorted(np.sort(-one), -thresholds, side="right") for one in (right, highest))
+    precision, recall = hits / alarms, hits / (right >= 0.0).sum()
     worth = recall * (1.0 - moved_share / np.maximum(precision, 1e-300))
     return float(max(0.0, worth[precision > moved_share].max(initial=0.0)))
+
+
+def alarms_by_part(judged: Judged) -> tuple[Floats, Floats]:
+    """Per part its highest forecast, and the highest threshold at which an alarm of it is right; -1 if it never is.
+
+    An alarm is right if one of the rows above the threshold fails within the horizon: what is forecast once a part has
+    failed foretells nothing. Where rows know no time, a part that fails is right at its highest forecast.
+    """
+    highest, failed = highest_per(judged.part, judged)
+    if not judged.timed:
+        return highest, np.where(failed, highest, -1.0)
+    _, place = np.unique(judged.part, return_inverse=True)
+    right = np.full(len(highest), -1.0)
+    np.maximum.at(right, place[judged.failed], judged.probability[judged.failed])
+    return highest, right
+
+
+def thresholds_of(highest: Floats, right: Floats) -> Floats:
+    """Where an alarm is added or becomes right, from the highest down."""
+    thresholds: Floats = np.unique(np.concatenate((highest, right[right >= 0.0])))[::-1]
+    return thresholds
 
 
 def brier_skill(probability: Floats, failed: Flags) -> float:

@@ -12,14 +12,17 @@ import pyarrow as pa
 
 from forewarn.predict.base import Floats
 from forewarn.predict.evaluate import (
+    MOVED_SHARE,
     Flags,
     Judged,
     Numbers,
+    alarms_by_part,
     average_precision,
     brier_skill,
     expected_calibration_error,
     highest_per,
     precision_recall,
+    thresholds_of,
 )
 from forewarn.predict.fitting import numbered
 from forewarn.predict.scored import Evaluation, judged
@@ -161,11 +164,8 @@ class _Drawn:
         self._failed = rows.failed.astype(np.float64)
         self._squares = (rows.probability - self._failed) ** 2
         self._said, self._reference = (self._surprise(p) for p in (rows.probability, rows.reference))
-        highest, failed = highest_per(rows.part, rows)
-        self._parts = np.argsort(-highest, kind="stable")
-        level = highest[self._parts]
-        self._part_last = np.flatnonzero(np.append(level[1:] != level[:-1], True))
-        self._part_failed = failed.astype(np.float64)
+        self._highest, self._right = alarms_by_part(rows)
+        self._thresholds = thresholds_of(self._highest, self._right)
 
     def _surprise(self, probability: Floats) -> Floats:
         surprise: Floats = -np.log(np.clip(np.where(self._rows.failed, probability, 1.0 - probability), 1e-12, 1.0))
@@ -202,14 +202,21 @@ class _Drawn:
         return float(1.0 - rows @ self._said / before) if rows @ self._failed else np.nan
 
     def virr(self, weight: Floats) -> float:
-        of_part = weight[self._parts]
-        hits = np.cumsum(of_part * self._part_failed[self._parts])[self._part_last]
-        alarms = np.cumsum(of_part)[self._part_last]
-        if not hits[-1]:
+        fails = self._right >= 0.0
+        if not weight @ fails:
             return np.nan
+        hits, alarms = (_above(values, weight, self._thresholds) for values in (self._right, self._highest))
         precision = hits / np.maximum(alarms, 1e-300)
-        worth = hits / hits[-1] * (1.0 - 0.1 / np.maximum(precision, 1e-300))
-        return float(max(0.0, worth[precision > 0.1].max(initial=0.0)))
+        worth = hits / (weight @ fails) * (1.0 - MOVED_SHARE / np.maximum(precision, 1e-300))
+        return float(max(0.0, worth[precision > MOVED_SHARE].max(initial=0.0)))
+
+
+def _above(values: Floats, weight: Floats, thresholds: Floats) -> Floats:
+    """The weight of the values at or above each threshold."""
+    order = np.argsort(-values, kind="stable")
+    sums = np.concatenate(([0.0], np.cumsum(weight[order])))
+    above: Floats = sums[np.searchsorted(-values[order], -thresholds, side="right")]
+    return above
 
 
 def _precision_by_recall(rows: Judged) -> Curve:
@@ -233,15 +240,13 @@ def _device_weeks(known: pa.Table) -> float:
 
 
 def _alarms(rows: Judged, device_weeks: float) -> Alarms:
-    """Only a part's first alarm counts; it is right if the part fails within the horizon of any of its rows."""
-    highest, failed = highest_per(rows.part, rows)
-    order = np.argsort(-highest, kind="stable")
-    ranked = highest[order]
-    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if len(ranked) else np.empty(0, np.int64)
-    alarms = (last + 1) / max(device_weeks, 1e-300) * 1000.0
-    precision = np.cumsum(failed[order])[last] / (last + 1.0)
-    chosen = _spread(np.log(alarms)) if len(alarms) else last
-    return Alarms(*(tuple(values[chosen].tolist()) for values in (ranked[last], alarms, precision)))
+    """Only a part's first alarm counts; it is right if one of its rows above the threshold fails within the horizon."""
+    highest, right = alarms_by_part(rows)
+    thresholds, ones = thresholds_of(highest, right), np.ones(len(highest))
+    hits, parts = (_above(values, ones, thresholds) for values in (right, highest))
+    per_1000 = parts / max(device_weeks, 1e-300) * 1000.0
+    chosen = _spread(np.log(per_1000)) if len(thresholds) else np.empty(0, np.int64)
+    return Alarms(*(tuple(values[chosen].tolist()) for values in (thresholds, per_1000, hits / np.maximum(parts, 1.0))))
 
 
 def _leads(rows: Judged, known: pa.Table) -> tuple[Lead, ...]:

@@ -99,6 +99,7 @@ def judged(scored: pa.Table, horizon: str) -> Judged:
         part=numbered(known.column("device").chunks),
         month=month,
         reference=reference,
+        timed="time" in known.column_names,
     )
 
 
