@@ -47,7 +47,6 @@ interval_s = 10.0
 unknown_may_receive = ["cpu", "memory", "network", "power"]
 [libvirt]
 shared_directories = ["/lab/shared"]
-link_bytes_per_s = 30e6  # what a guest without KVM is sent with
 [libvirt.moves]
 peer_uri = "qemu+tcp://{{host}}/system"
 watch_s = 0.5
