@@ -72,6 +72,14 @@ def test_a_guest_of_unknown_workload_is_taken_for_a_busy_one() -> None:
     assert estimate(8 * GB, None, GB, PLAIN) == estimate(8 * GB, assumed, GB, PLAIN)
 
 
+@pytest.mark.parametrize("link", [1e6, 30e6, 99e6])
+def test_a_guest_that_nobody_has_measured_is_never_taken_for_one_that_cannot_move(link: float) -> None:
+    made = estimate(8 * GB, None, link, PLAIN)
+    assert made.converges
+    assert made == estimate(8 * GB, workload(link / 2, 2 * GB), link, PLAIN)
+    assert not estimate(8 * GB, workload(50e6, 2 * GB), link / 2, PLAIN).converges  # measured, it is believed
+
+
 def test_what_is_not_known_of_a_workload_is_assumed_and_what_is_known_is_not() -> None:
     half = Workload("vm", 1.0, 1e6, None)
     assert estimate(8 * GB, half, GB, PLAIN) == estimate(8 * GB, workload(1e6, 2 * GB), GB, PLAIN)

@@ -45,6 +45,10 @@ class MigrationSettings:
     dirty_assumed_bytes_per_s: float = 50e6
     """Rate in bytes per second at which a guest of unknown workload dirties memory; a busy one, to be careful."""
 
+    dirty_assumed_link_share: float = 0.5
+    """Share (0..1) of its move's link that this rate is taken for at most: of a guest that nobody has measured it is
+    not concluded that it cannot move, for a move that fails leaves it where it is."""
+
     working_set_assumed_share: float = 0.25
     """Share (0..1) of its memory that a guest of unknown workload keeps dirtying."""
 
@@ -109,7 +113,7 @@ def estimate(
     >>> estimate(8_000_000_000, idle, 1e9, MigrationSettings(resume_ms=0.0)).duration_s
     8.0
     """
-    dirty_rate, working_set = _dirtied(memory_bytes, workload, settings)
+    dirty_rate, working_set = _dirtied(memory_bytes, workload, link_bytes_per_s, settings)
     allowed = link_bytes_per_s * settings.downtime_limit_ms / 1000.0
     filled = workload.memory_filled_bytes if workload else None
     rest, copied = float(memory_bytes if filled is None else min(memory_bytes, filled)), 0.0
@@ -123,12 +127,15 @@ def estimate(
     return _estimate(copied, rest, link_bytes_per_s, settings, converges=False)
 
 
-def _dirtied(memory_bytes: int, workload: Workload | None, settings: MigrationSettings) -> tuple[float, float]:
+def _dirtied(
+    memory_bytes: int, workload: Workload | None, link_bytes_per_s: float, settings: MigrationSettings
+) -> tuple[float, float]:
     """The rate in bytes per second and the working set in bytes: as known, else as assumed."""
     rate = workload.dirty_bytes_per_s if workload else None
     working_set = workload.working_set_bytes if workload else None
+    assumed = min(settings.dirty_assumed_bytes_per_s, settings.dirty_assumed_link_share * link_bytes_per_s)
     return (
-        settings.dirty_assumed_bytes_per_s if rate is None else rate,
+        assumed if rate is None else rate,
         settings.working_set_assumed_share * memory_bytes if working_set is None else min(working_set, memory_bytes),
     )
 
