@@ -23,6 +23,9 @@ QUICK := $(wildcard tests/house tests/unit tests/contract tests/scenarios tests/
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal \
 	--python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links
 
+# Debian keeps what root runs in sbin, which a root by `su` or of a build has not on its path.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
 .NOTPARALLEL:
 .PHONY: help demo setup test nightly system tests check format lint types contracts bench docs lock clean
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from forewarn.errors import LaboratoryError
+from forewarn.lab.commands import run, search_path
 from forewarn.lab.machine import Machine, check, look, refusal
 from forewarn.lab.settings import LabSettings
 
@@ -43,6 +44,14 @@ def test_debian_and_what_is_made_from_it_are_taken() -> None:
 def test_whoever_wants_it_beside_guests_gets_it() -> None:
     beside = replace(FIT, guests=("qemu-system-x86_64, process 7",))
     assert refusal(beside, LabSettings(beside_guests=True)) == ""
+
+
+def test_a_root_without_sbin_on_its_path_lacks_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = Path(shutil.which("chroot", path=search_path()) or "")
+    assert program.parent.name == "sbin"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert look(needed=("chroot",)).missing == ()
+    assert "chroot" in run(["chroot", "--version"])
 
 
 def copied(root: Path, release: str) -> Path:

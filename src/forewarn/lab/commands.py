@@ -10,6 +10,12 @@ from pathlib import Path
 from forewarn.errors import LaboratoryError
 
 LAST_LINES = 3  # of what a failed program said
+SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+
+def search_path() -> str:
+    """Where programs are looked for: also where Debian keeps what only root runs, which a root by `su` has not."""
+    return os.pathsep.join((os.environ.get("PATH", os.defpath), *SBIN))
 
 
 def run(
@@ -26,7 +32,7 @@ def run(
             capture_output=True,
             check=False,
             encoding="utf-8",
-            env={**(os.environ if environment is None else environment), "LC_ALL": "C"},
+            env={**(os.environ if environment is None else environment), "LC_ALL": "C", "PATH": search_path()},
             errors="replace",
             input=text,
             timeout=timeout_s,

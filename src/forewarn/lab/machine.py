@@ -8,6 +8,7 @@ from pathlib import Path
 from shutil import which
 
 from forewarn.errors import LaboratoryError
+from forewarn.lab.commands import search_path
 from forewarn.lab.settings import LabSettings
 
 PACKAGES = {"debootstrap": "debootstrap", "apt-get": "apt", "unshare": "util-linux", "nsenter": "util-linux"}
@@ -37,7 +38,7 @@ def look(root: Path = Path("/"), needed: Sequence[str] = tuple(PACKAGES)) -> Mac
         _distributions(root / "etc/os-release"),
         platform.machine(),
         os.geteuid(),
-        tuple(name for name in needed if which(name) is None),
+        tuple(name for name in needed if which(name, path=search_path()) is None),
         tuple(_guests(root / "proc")),
     )
 
