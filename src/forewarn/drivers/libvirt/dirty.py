@@ -86,7 +86,8 @@ def _start(connection: Any, vm: str, seconds: int) -> bool:
 def _measured(connection: Any, vm: str) -> float | None:
     """What was measured, in bytes per second; None while it is being measured."""
     domain = connection.lookupByUUIDString(vm)
-    ((_, found),) = connection.domainListGetStats([domain], libvirt.VIR_DOMAIN_STATS_DIRTYRATE)
+    told = connection.domainListGetStats([domain], libvirt.VIR_DOMAIN_STATS_DIRTYRATE)
+    found = told[0][1] if told else {}  # of a VM that leaves while it is asked, nothing is told
     if found.get("dirtyrate.calc_status") != MEASURED:
         return None
     return float(found.get("dirtyrate.megabytes_per_second", 0)) * MIB
