@@ -1,5 +1,7 @@
 """How a move stands follows from where its VM is seen to run, whatever a call has returned."""
 
+from typing import Any
+
 import pytest
 
 libvirt = pytest.importorskip("libvirt", reason="the binding to libvirt is not installed (make setup says why)")
@@ -53,6 +55,31 @@ def test_a_vm_that_libvirt_does_not_know_is_seen_nowhere() -> None:
     connections = Connections({"a": "test:///default"})
     assert connections.call("a", look("99999999-0000-0000-0000-000000000001"), "look") == AWAY
     assert connections.call("a", look("no-such-vm"), "look") == AWAY
+
+
+def test_a_vm_that_stops_while_it_is_looked_at_is_looked_at_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    connections = Connections({"a": "test:///default"}, writing=True)
+
+    def stop_and_fail(domain: Any) -> None:
+        domain.destroy()
+        error = libvirt.libvirtError("domain is not running")
+        error.err = (
+            libvirt.VIR_ERR_OPERATION_INVALID,
+            libvirt.VIR_FROM_QEMU,
+            "on purpose",
+            2,
+            None,
+            None,
+            None,
+            -1,
+            -1,
+        )
+        raise error
+
+    monkeypatch.setattr(libvirt.virDomain, "jobStats", stop_and_fail)
+    seen = connections.call("a", look("6695eb01-f6a4-8304-79aa-97f2502e193f"), "look")
+    assert (seen.defined, seen.active, seen.job) == (True, False, None)
+    connections.close()
 
 
 def test_only_a_migration_that_leaves_is_our_job() -> None:

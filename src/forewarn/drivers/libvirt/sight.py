@@ -75,9 +75,20 @@ def _at_source(source: Sight, target: Sight | None) -> Standing:
 
 
 def look(uuid: str) -> Callable[[Any], Sight]:
-    """The question to one host's connection. A VM that libvirt does not know there is seen nowhere."""
+    """The question to one host's connection. A VM that libvirt does not know there is seen nowhere.
+
+    It may stop while it is looked at, and then has no job to ask of: it is looked at once more.
+    """
 
     def ask(connection: Any) -> Sight:
+        try:
+            return once(connection)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+                raise
+            return once(connection)
+
+    def once(connection: Any) -> Sight:
         try:
             return _sight(connection.lookupByUUIDString(uuid))
         except libvirt.libvirtError as error:
