@@ -15,14 +15,13 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forewarn.lab.commands import locked
+from forewarn.lab import cache
 from forewarn.lab.libvirt import guest, image
 from forewarn.lab.settings import LabSettings
 from tests.house.repository import ROOT
@@ -90,19 +89,10 @@ def _digest() -> str:
 
 def built(settings: LabSettings) -> Path:
     """The folder with `vmlinuz` and `initrd`, built first where there is none: half a minute, with the network."""
-    wanted = settings.cache / f"hardware-{_digest()}"
-    with locked(settings.cache / "lock"):
-        if not wanted.exists():
-            draft = Path(tempfile.mkdtemp(prefix="draft-", dir=settings.cache))
-            try:
-                _build(settings, draft)
-                (draft / "guest").rename(wanted)
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
-    return wanted
+    return cache.built(settings.cache, f"hardware-{_digest()}", lambda draft: _build(settings, draft))
 
 
-def _build(settings: LabSettings, draft: Path) -> None:
+def _build(settings: LabSettings, draft: Path) -> Path:
     apt, parts, made = image.apt(settings, draft / "apt"), draft / "parts", draft / "guest"
     apt.prepare()
     apt.unpacked((*PACKAGES, apt.depended(*KERNEL)), parts)
@@ -122,6 +112,7 @@ def _build(settings: LabSettings, draft: Path) -> None:
         **{f"{folder}/.keep": b"" for folder in ("proc", "sys", "dev", "tmp", "run", "var/lib/rasdaemon")},
     }
     (made / "initrd").write_bytes(gzip.compress(guest.archive(entries), 1, mtime=0))
+    return made
 
 
 def _files(parts: Path) -> Iterator[Path]:

@@ -8,13 +8,13 @@ import gzip
 import hashlib
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
 
 from forewarn.errors import LaboratoryError
-from forewarn.lab.commands import locked, run
+from forewarn.lab.cache import built
+from forewarn.lab.commands import run
 from forewarn.lab.libvirt import image
 from forewarn.lab.settings import LabSettings
 
@@ -33,19 +33,10 @@ def digest() -> str:
 
 def guest_folder(settings: LabSettings) -> Path:
     """The folder with `vmlinuz` and `initrd`, built first where there is none: some seconds, with the network."""
-    wanted = settings.cache / f"guest-{digest()}"
-    with locked(settings.cache / "lock"):
-        if not wanted.exists():
-            draft = Path(tempfile.mkdtemp(prefix="draft-", dir=settings.cache))
-            try:
-                _build(settings, draft)
-                (draft / "guest").rename(wanted)
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
-    return wanted
+    return built(settings.cache, f"guest-{digest()}", lambda draft: _build(settings, draft))
 
 
-def _build(settings: LabSettings, draft: Path) -> None:
+def _build(settings: LabSettings, draft: Path) -> Path:
     apt, parts, made = image.apt(settings, draft / "apt"), draft / "parts", draft / "guest"
     apt.prepare()
     apt.unpacked((*PACKAGES, apt.depended(*KERNEL)), parts)
@@ -61,6 +52,7 @@ def _build(settings: LabSettings, draft: Path) -> None:
         **{f"modules/{path.name}": path.read_bytes() for path in found},
     }
     (made / "initrd").write_bytes(gzip.compress(archive(entries), 6, mtime=0))
+    return made
 
 
 def _compiled(parts: Path, out: Path) -> Path:

@@ -7,13 +7,13 @@ temporary name and renamed when it is whole, and its name bears a digest of the 
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from forewarn.lab.commands import locked, run
+from forewarn.lab.cache import built
+from forewarn.lab.commands import run
 from forewarn.lab.libvirt.packages import KEYRING, Apt, mirror
 from forewarn.lab.machine import MARK
 from forewarn.lab.settings import LabSettings
@@ -59,25 +59,17 @@ def apt(settings: LabSettings, folder: Path) -> Apt:
 
 def root_folder(settings: LabSettings) -> Path:
     """The root file system, built first where there is none of this recipe: about a minute, with the network."""
-    wanted = settings.cache / f"root-{RECIPE.digest}"
-    with locked(settings.cache / "lock"):
-        if not wanted.exists():
-            _build(settings, wanted)
-    return wanted
+    return built(settings.cache, f"root-{RECIPE.digest}", lambda draft: _build(settings, draft))
 
 
-def _build(settings: LabSettings, wanted: Path) -> None:
-    draft = Path(tempfile.mkdtemp(prefix="draft-", dir=settings.cache))
-    try:
-        with _workshop(draft) as tree:
-            _bootstrap(settings, tree)
-            _install(settings, tree, draft / "apt")
-            (tree / MARK).write_text(f"{RECIPE!r}\n")
-            if tree.parent != draft:
-                run(["cp", "--archive", tree, draft / "root"], settings.build_timeout_s)
-        (draft / "root").rename(wanted)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+def _build(settings: LabSettings, draft: Path) -> Path:
+    with _workshop(draft) as tree:
+        _bootstrap(settings, tree)
+        _install(settings, tree, draft / "apt")
+        (tree / MARK).write_text(f"{RECIPE!r}\n")
+        if tree.parent != draft:
+            run(["cp", "--archive", tree, draft / "root"], settings.build_timeout_s)
+    return draft / "root"
 
 
 @contextmanager
