@@ -1,16 +1,19 @@
 """The journal keeps each step, at most one move of a VM in flight, and only one writer."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select, update
 
 from forewarn.act.journal import Flight, Journal, JournalSettings, Step
 from forewarn.clock import SimulatedClock
 from forewarn.domain.plan import MoveState, Outcome
 from forewarn.errors import NotLeading, StateError
 from forewarn.state.database import Database
+from forewarn.state.schema import MOVES
 from tests.moves import NOW, move, plan_of
 
 DAY_S = 86400.0
@@ -46,6 +49,17 @@ def test_an_intent_comes_back_as_it_was_written(journal: Journal) -> None:
     assert intended == Flight(Outcome(move(), MoveState.INTENDED, NOW), NOW)
     assert journal.flights() == (intended,)
     assert journal.in_flight() == (intended.outcome,)
+
+
+def test_what_another_version_wrote_of_a_move_is_read_as_far_as_it_is_known(
+    journal: Journal, database: Database
+) -> None:
+    intended = journal.intend(PLAN, replace(move(), device="sda"))
+    with database.write() as connection:
+        text = connection.execute(select(MOVES.c.move)).scalar_one()
+        later = {name: value for name, value in json.loads(text).items() if name != "device"} | {"colour": "red"}
+        connection.execute(update(MOVES).values(move=json.dumps(later)))
+    assert journal.flights() == (replace(intended, outcome=replace(intended.outcome, move=move())),)
 
 
 def test_every_field_of_an_outcome_survives(journal: Journal) -> None:

@@ -278,6 +278,23 @@ def test_what_a_new_device_shows_waits_for_its_serial_and_no_longer_than_may_be(
     assert values(mapper.map("h", [replace(reading, time=late)], late, whole=False)) == {("disk:ZA1", "smart_5"): 8.0}
 
 
+def test_a_scrape_that_came_whole_takes_nothing_from_what_others_sent_of_the_host() -> None:
+    mapper, late = Mapper(settings=MappingSettings(settle_s=10.0)), NOON + timedelta(seconds=10)
+    reading = replace(attribute("sda", 5, 8.0), time=NOON)
+    assert values(mapper.map("h", [core(0, 7.0), reading], NOON, whole=False)) == {
+        ("cpu:h/cpu", "cpu_core_throttles"): 7.0
+    }
+    here = NOON + timedelta(seconds=1)  # the drive's reading waits still, and a new drive is news for every scrape
+    assert values(mapper.map("h", [drive("sdb", "ZB1"), attribute("sda", 5, 9.0)], here)) == {}
+    joined = values(mapper.map("h", [core(1, 100.0)], here, whole=False))
+    assert joined == {("cpu:h/cpu", "cpu_core_throttles"): 107.0}
+    found = mapper.map("another", [], late).samples.to_pylist()
+    assert [(row["component"], row["value"], row["time"]) for row in found] == [
+        ("disk:h/sda", 8.0, NOON),
+        ("disk:h/sda", 9.0, here),
+    ]
+
+
 def test_a_replaced_drives_values_that_came_before_its_serial_are_taken_back_from_the_old_one() -> None:
     mapper, later = Mapper(), NOON + timedelta(minutes=1)
     mapper.map("h", [drive("sda", "OLD"), attribute("sda", 5, 8.0)], NOON)

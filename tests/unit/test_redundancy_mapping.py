@@ -56,6 +56,11 @@ def test_a_namespace_of_nvme_is_the_drive_and_a_card_is_a_card() -> None:
     ) == {"disk:N": Redundancy("md0", 1), "network:h1/eno1": Redundancy("bond0", 1)}
 
 
+@pytest.mark.parametrize("odd", [float("inf"), float("nan"), -3.0])
+def test_a_count_of_spares_that_is_none_protects_nothing(odd: float) -> None:
+    assert learned(*MIRROR[:-1], spares("md0", odd)) == {"disk:A": Redundancy("md0", 0), "disk:B": Redundancy("md0", 0)}
+
+
 @pytest.mark.parametrize("state", ["spare", "failed", "unknown", ""])
 def test_a_part_that_does_not_hold_what_its_set_holds_stands_in_none(state: str) -> None:
     assert set(learned(*MIRROR, member("md0", "sdb", state))) == {"disk:A"}

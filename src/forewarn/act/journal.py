@@ -8,7 +8,7 @@ epoch, and one that was overtaken can write nothing more.
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
@@ -21,6 +21,7 @@ from forewarn.state.database import Database
 from forewarn.state.leadership import Leadership
 from forewarn.state.schema import IN_FLIGHT, MOVES, STEPS
 
+MOVE_FIELDS = tuple(field.name for field in fields(Move))
 ENDED = MOVES.c.state.not_in([state for state in MoveState if not state.final])
 
 
@@ -190,8 +191,9 @@ def _columns(outcome: Outcome) -> dict[str, object]:
 
 
 def _outcome(row: Row[tuple[object, ...]]) -> Outcome:
-    fields = json.loads(row.move)
-    move = Move(**{**fields, "criticality": Criticality(fields["criticality"]), "kind": Kind(fields["kind"])})
+    told = json.loads(row.move)
+    known = {name: told[name] for name in MOVE_FIELDS if name in told}  # a later version may have written more
+    move = Move(**{**known, "criticality": Criticality(told["criticality"]), "kind": Kind(told["kind"])})
     return Outcome(
         move=move,
         state=MoveState(row.state),

@@ -5,6 +5,7 @@ What it gets from outside is the driver, the clock and the folder in which every
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -281,14 +282,19 @@ class Site:
 
     def close(self) -> None:
         """End cleanly: whoever waits for the lead need not wait for the lease to run out."""
-        if self.alerter:
-            self.alerter.close()
-        if self._placing:
-            self._placing.close()
-        self.memory.journal.leadership.release()
-        self.store.append(self.mapper.waiting())
-        self.store.close()
-        self.database.close()
+        with ExitStack() as last:  # whatever fails on the way, the files are closed
+            last.callback(self.database.close)
+            last.callback(self.store.close)
+            last.callback(self._file_waiting)
+            last.callback(self.memory.journal.leadership.release)
+            if self._placing:
+                last.callback(self._placing.close)
+            if self.alerter:
+                last.callback(self.alerter.close)
+
+    def _file_waiting(self) -> None:
+        with self._taking:
+            self.store.append(self.mapper.waiting())
 
     def _hands(self, driver: Driver) -> Hands:
         guards = Guards(self.settings.guards, self.memory.orders.requests.paused())

@@ -183,7 +183,7 @@ class Mapper:
                 gone = stored[time] - {target.series for target in shown}
             batches.append(_batch(known, time, self._settled(known, time, targets, now, until)))
             batches += [taken_back(time, gone)] if gone else []
-            if whole:
+            if whole and time in touched and not known.scrapes[time].waiting:  # other bodies may go on with the rest
                 self._recent.drop(known, time)
         return batches
 

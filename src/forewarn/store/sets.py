@@ -1,5 +1,6 @@
 """What hosts tell of sets whose parts stand in for each other, such as arrays of drives, and when they told it last."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,7 +24,7 @@ class Sets:
         """Take in a series of redundancy."""
         kind, group = sample.labels.get("kind", ""), sample.labels.get("group", "")
         if sample.name == SPARES:
-            number = max(0, int(sample.value)) if sample.value == sample.value else 0
+            number = max(0, int(sample.value)) if math.isfinite(sample.value) else 0
             _renew(self.spares, (kind, group), (number, time))
         else:
             key = (kind, group, sample.labels.get("device", ""))
