@@ -181,3 +181,14 @@ def test_a_waiting_call_takes_the_slot_that_comes_free() -> None:
 def test_a_limit_of_nothing_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be above 0"):
         ConnectionSettings(**{name: 0})
+
+
+def test_a_defect_in_a_question_ends_no_cycle_and_goes_to_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: told.append(args.exc_value))
+    connections = Connections({"a": "test:///default"})
+    with pytest.raises(DriverUnavailable, match="ended by a defect of Forewarn"):
+        connections.call("a", lambda _: int("no number"), "count")
+    eventually(lambda: [type(error) for error in told] == [ValueError])
+    assert connections.call("a", lambda c: c.getHostname(), "tell its name")
+    connections.close()

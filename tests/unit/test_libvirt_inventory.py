@@ -327,3 +327,28 @@ def test_a_guest_that_ends_while_its_host_is_asked_is_told_and_hides_no_other(tm
     (remark,) = picture.remarks
     assert (remark.host, remark.vm) == ("a", UUID.format(1))
     assert remark.text == "VM web-1 left a while it was asked"
+
+
+class Vanished:
+    """A storage pool or the like that was listed and is gone."""
+
+    def __init__(self, code: int) -> None:
+        self.XMLDesc = failing(code, libvirt.VIR_FROM_NONE)
+
+    def name(self) -> str:
+        return "net_eth9"
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        ("listAllStoragePools", libvirt.VIR_ERR_NO_STORAGE_POOL),
+        ("listAllNetworks", libvirt.VIR_ERR_NO_NETWORK),
+        ("listAllInterfaces", libvirt.VIR_ERR_NO_INTERFACE),
+        ("listAllDevices", libvirt.VIR_ERR_NO_NODE_DEVICE),
+    ],
+)
+def test_what_vanishes_between_its_list_and_its_document_takes_no_host_with_it(call: str, code: int) -> None:
+    picture = looked("test:///default", Picture(), lambda _: {call: lambda *_: [Vanished(code)]})
+    assert [seen.guest.name for seen in picture.guests.values()] == ["test"]
+    assert call.removeprefix("listAll").lower() not in " ".join(remark.text for remark in picture.remarks)

@@ -20,6 +20,7 @@ from forewarn.drivers.libvirt.settings import HostSettings, LibvirtSettings
 from forewarn.drivers.none import ObservedDriver
 from forewarn.errors import ConfigurationError, CordonRefused
 from forewarn.store.base import DEVICES
+from tests.support import eventually
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 LIBVIRT = DriverSettings(DriverKind.LIBVIRT)
@@ -61,6 +62,7 @@ def test_hosts_and_vms_are_libvirts_and_their_parts_are_telemetrys() -> None:
     clock = SimulatedClock(NOW)
     shown = observing(clock, ("h1", "cpu"), ("h1", "disk"), ("h9", "cpu"))
     placing = place(LIBVIRT, HERE, shown, clock, writing=False)
+    eventually(lambda: placing.driver.inventory().vms)  # a slow machine may not have told at the first look
     cluster = placing.driver.inventory()
     assert {host.name: host.driver for host in cluster.hosts} == {"h1": "libvirt", "h9": "none"}
     assert [(vm.name, vm.host) for vm in cluster.vms] == [("test", "h1")]

@@ -8,6 +8,7 @@ its connection with it: the next call opens a new one. A connection is one socke
 first needed and again when lost. Whatever goes wrong is raised as one of our errors (see `explain`).
 """
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +24,7 @@ from forewarn.drivers.libvirt.settings import ConnectionSettings as ConnectionSe
 from forewarn.drivers.libvirt.threads import Late, Threads
 from forewarn.errors import ConfigurationError, DriverUnavailable, ForewarnError
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Connection = Any  # libvirt.virConnect, which publishes no types
 
@@ -222,6 +224,7 @@ def _alive(connection: Connection) -> bool:
 
 # --- events -----------------------------------------------------------------------------------------------
 
+EVENTS_PAUSE_S = 1.0  # after an error of the event loop
 _events = threading.Lock()
 _events_thread: threading.Thread | None = None
 
@@ -242,8 +245,14 @@ def start_events() -> None:
 
 
 def _run_events() -> None:
+    """For as long as the process lives: without it no connection would answer the signs of life that hosts ask for."""
+    pause = threading.Event()
     while True:
-        libvirt.virEventRunDefaultImpl()
+        try:
+            libvirt.virEventRunDefaultImpl()
+        except libvirt.libvirtError:
+            logger.exception("libvirt's event loop failed; it goes on")
+            pause.wait(EVENTS_PAUSE_S)
 
 
 def _print_nothing(_context: object, _error: object) -> None:

@@ -8,6 +8,7 @@ deadline, or past the ceiling of throttling. It ends it by `abortJob` from a fre
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from forewarn.drivers.libvirt.connections import Connection, Connections
 from forewarn.drivers.libvirt.move_settings import MoveSettings
 from forewarn.drivers.libvirt.sight import Job, job_leaving
 from forewarn.drivers.libvirt.terms import Terms
-from forewarn.errors import DriverUnavailable, ForewarnError
+from forewarn.errors import DriverUnavailable, ForewarnError, MoveRefused
 
 logger = logging.getLogger(__name__)
 
@@ -128,8 +129,9 @@ class Flight:
                         raise
                     logger.warning("%s leads the move of %s no longer itself: %s", move.source, move.vm_name, error)
         finally:
-            if source.isAlive():
-                source.domainEventDeregisterAny(listening)
+            with suppress(libvirt.libvirtError):  # of a connection that is lost; what went wrong before it counts
+                if source.isAlive():
+                    source.domainEventDeregisterAny(listening)
 
     def _calls(self, domain: Any, terms: Terms) -> list[Callable[[], None]]:
         """The ways to try, in their order."""
@@ -163,7 +165,7 @@ class Flight:
     def _look(self) -> None:
         self._leave_behind()
         move = self.order.move
-        self.job = self._connections.call(move.source, _job(move.vm), "read its migration job", vm=move.vm_name)
+        self.job = self._read_job(move)
         if self.job is not None:
             self._seen_job, self.progress = True, max(self.progress, self.job.progress)
         why = self._target_is_silent() or self._not_on()
@@ -173,6 +175,16 @@ class Flight:
         elif self.job is not None and self._ends_by_post_copy(self.job):
             self._connections.call(move.source, _post_copy(move.vm), "start post-copy", vm=move.vm_name)
             self._in_post_copy = True
+
+    def _read_job(self, move: Move) -> Job | None:
+        """The job as it is now; as it was last where the host does not answer, which must keep no deadline waiting."""
+        try:
+            return self._connections.call(move.source, _job(move.vm), "read its migration job", vm=move.vm_name)
+        except MoveRefused:  # the VM has left or stopped
+            return None
+        except DriverUnavailable as error:
+            logger.info("cannot read how the move of %s stands: %s", move.vm_name, error)
+            return self.job
 
     def _not_on(self) -> str:
         """Why the move may not go on; empty while it may."""

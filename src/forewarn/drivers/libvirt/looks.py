@@ -9,7 +9,7 @@ tells such a guest by what it leaves out, and nothing more is asked about it the
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -41,6 +41,14 @@ Domain = Any  # libvirt.virDomain
 
 UNTOLD = frozenset(
     {libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_UNSUPPORTED, libvirt.VIR_ERR_OPERATION_DENIED}
+)
+VANISHED = frozenset(
+    {
+        libvirt.VIR_ERR_NO_STORAGE_POOL,
+        libvirt.VIR_ERR_NO_NETWORK,
+        libvirt.VIR_ERR_NO_INTERFACE,
+        libvirt.VIR_ERR_NO_NODE_DEVICE,
+    }
 )
 GUESTS_OWN = ("net_vnet", "net_tap", "net_veth", "net_lo_")  # network devices that no other host needs to have
 STATS = (
@@ -182,7 +190,7 @@ class Look:
 
     def _busy(self, name: str, uuid: str, stats: Stats, known: Seen | None) -> Seen:
         """A guest of which nothing can be asked now: it arrives, it has just left, or its QEMU does not answer."""
-        state = int(stats["state.state"])
+        state = int(stats.get("state.state", libvirt.VIR_DOMAIN_NOSTATE))
         guest = known.guest if known else Guest(uuid, name, memory_max_bytes=_room(stats))
         if state == libvirt.VIR_DOMAIN_PAUSED and stats.get("state.reason") in BY_MIGRATION:
             leaving = known is not None and not known.arriving
@@ -255,7 +263,7 @@ def _operation(domain: Domain) -> int:
     try:
         job = domain.jobStats()
     except libvirt.libvirtError as error:
-        if error.get_error_code() in UNTOLD:
+        if error.get_error_code() in (*UNTOLD, libvirt.VIR_ERR_OPERATION_INVALID):  # the latter once it has stopped
             return 0
         raise
     return int(job.get("operation", 0)) if job.get("type", 0) != libvirt.VIR_DOMAIN_JOB_NONE else 0
@@ -291,21 +299,30 @@ def _capabilities(connection: Connection) -> Capabilities:
     return completed(parse_capabilities(connection.getCapabilities()), int(cpus), int(memory_mib) * 2**20)
 
 
+def _documents(objects: Iterable[Any]) -> Iterator[str]:
+    """Their documents; one that vanished since they were listed is left out."""
+    for one in objects:
+        try:
+            yield one.XMLDesc(0)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() not in VANISHED:
+                raise
+
+
 def _pools(connection: Connection) -> tuple[Pool, ...]:
     pools = connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)
-    return tuple(parse_pool(pool.XMLDesc(0)) for pool in pools)
+    return tuple(parse_pool(text) for text in _documents(pools))
 
 
 def _networks(connection: Connection) -> tuple[Network, ...]:
     networks = connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)
-    return tuple(parse_network(network.XMLDesc(0)) for network in networks)
+    return tuple(parse_network(text) for text in _documents(networks))
 
 
 def _bridges(connection: Connection) -> frozenset[str]:
-    interfaces = connection.listAllInterfaces(libvirt.VIR_CONNECT_LIST_INTERFACES_ACTIVE)
-    return parse_bridges(interface.XMLDesc(0) for interface in interfaces)
+    return parse_bridges(_documents(connection.listAllInterfaces(libvirt.VIR_CONNECT_LIST_INTERFACES_ACTIVE)))
 
 
 def _links(connection: Connection) -> dict[str, float]:
     devices = connection.listAllDevices(libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET)
-    return parse_links(device.XMLDesc(0) for device in devices if not device.name().startswith(GUESTS_OWN))
+    return parse_links(_documents(device for device in devices if not device.name().startswith(GUESTS_OWN)))

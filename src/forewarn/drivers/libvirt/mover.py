@@ -31,7 +31,7 @@ from forewarn.drivers.libvirt.sight import Sight, Standing
 from forewarn.drivers.libvirt.terms import Standing as AtSource
 from forewarn.drivers.libvirt.terms import terms
 from forewarn.drivers.libvirt.words import Facts
-from forewarn.errors import DriverUnavailable, MoveRefused, VmGone
+from forewarn.errors import DriverUnavailable, InventoryError, MoveRefused, VmGone
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,10 @@ class LibvirtMover:
             return _running(flight.job)
         if move.source not in self._connections.hosts or move.target not in self._connections.hosts:
             return MoveProgress(MoveState.FAILED, text=f"{move.source} or {move.target} is no host of libvirt.hosts")
-        return self._judged(move, flight)
+        try:
+            return self._judged(move, flight)
+        except MoveRefused as error:  # the VM went on while it was asked: the next look tells
+            raise DriverUnavailable(str(error), retry_after_s=1.0) from error
 
     def cancel(self, move: Move) -> None:
         """Ask libvirt to abort the migration, if one leaves. Raises DriverUnavailable."""
@@ -117,6 +120,12 @@ class LibvirtMover:
     def _order(self, move: Move) -> Order:
         """The checked move. Raises MoveRefused or DriverUnavailable."""
         self._check_places(move)
+        try:
+            return self._checked(move)
+        except InventoryError as error:
+            raise MoveRefused(f"{move.vm_name} cannot be told from its document: {error}") from error
+
+    def _checked(self, move: Move) -> Order:
         found = self._connections.call(move.source, _found(move), "describe the VM", vm=move.vm_name)
         here, there = self._known(move.source), self._known(move.target)
         self._check_offers(move, found.guest, here, there)
@@ -221,24 +230,36 @@ class LibvirtMover:
         return progress
 
     def _arrived(self, move: Move, source: Sight | None, flight: Flight | None) -> MoveProgress:
-        """Tidy up behind the VM, and read what libvirt has measured."""
-        stats = self._connections.call(move.target, _settle(move), "take the VM over", vm=move.vm_name)
+        """Tidy up behind the VM, and read what libvirt has measured. What cannot be tidied up is told."""
+        left, stats = [*_left_behind(move, source, flight)], dict[str, int]()
+        try:
+            stats = self._connections.call(move.target, _settle(move), "take the VM over", vm=move.vm_name)
+        except VmGone:
+            raise  # it went on from there
+        except MoveRefused as error:
+            left.append(str(error))
         if source is not None and source.defined and not source.active:
-            self._undefine(move)
+            left += self._undefine(move)
         return MoveProgress(
             MoveState.SUCCEEDED,
             progress=1.0,
             downtime_ms=float(stats.get(libvirt.VIR_DOMAIN_JOB_DOWNTIME, 0)),
-            left_behind="; ".join(_left_behind(move, source, flight)),
+            left_behind="; ".join(left),
             duration_s=(flight.took_s if flight else 0.0) or stats.get(libvirt.VIR_DOMAIN_JOB_TIME_ELAPSED, 0) / 1000.0,
         )
 
-    def _undefine(self, move: Move) -> None:
-        """Take away the definition of a VM that runs at its target, so that a reboot starts no second one."""
+    def _undefine(self, move: Move) -> tuple[str, ...]:
+        """Take away the definition of a VM that runs at its target, so that a reboot starts no second one.
+
+        Returns why it is still there, if it is.
+        """
         try:
             self._connections.call(move.source, _undefine(move), "undefine the VM that has left", vm=move.vm_name)
         except VmGone:
             logger.debug("libvirt has undefined %s on %s itself", move.vm_name, move.source)
+        except MoveRefused as error:
+            return (f"its definition is still on {move.source}, where it must not be started: {error}",)
+        return ()
 
     def _not_moved(self, move: Move, flight: Flight | None, standing: Standing) -> MoveProgress:
         progress = 0.0 if flight is None else flight.progress

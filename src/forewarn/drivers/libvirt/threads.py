@@ -12,7 +12,7 @@ from typing import Generic, TypeVar, cast
 
 import libvirt
 
-from forewarn.errors import ForewarnError
+from forewarn.errors import DriverUnavailable, ForewarnError
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class _Call(Generic[T]):
         if self._error is not None:
             raise self._error
         if not self._answered:
-            raise RuntimeError("a call ended without an answer; its traceback stands in the log")
+            raise DriverUnavailable("a question to libvirt ended by a defect of Forewarn; its traceback is in the log")
         return cast(T, self._answer)
 
 
