@@ -4,6 +4,7 @@ What a BMC says counts as said by the host on whose board it sits. A host that i
 the metrics of the BMC alone.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,8 +15,9 @@ from forewarn.collect.base import Round
 from forewarn.collect.bmc.poller import Poller
 from forewarn.collect.bmc.settings import BmcSettings
 from forewarn.domain.telemetry import Sample
-from forewarn.errors import ConfigurationError
+from forewarn.errors import ConfigurationError, ForewarnError
 
+logger = logging.getLogger(__name__)
 OWN = "forewarn_telemetry_"
 _BEAT_S = 1.0  # between two looks whether a BMC has answered
 
@@ -70,7 +72,10 @@ class BmcWatch:
 
     def _run(self) -> None:
         while not self._stopped.is_set() and not self._clock.stopped:
-            self.look()
+            try:
+                self.look()
+            except ForewarnError:  # the store or the database; what the BMCs say next is taken again
+                logger.exception("what BMCs said could not be taken")
             self._stopped.wait(_BEAT_S)
 
 

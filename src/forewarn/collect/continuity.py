@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from forewarn.collect.exposition import type_of
-from forewarn.collect.tree import label_text
+from forewarn.collect.tree import label_text, pattern
 from forewarn.domain.telemetry import Sample
 
 Key = tuple[str, tuple[tuple[str, str], ...]]  # a series: its name, and its labels in order
@@ -191,6 +191,8 @@ class Continuity:
     """The rounds of one agent, each compared with those before."""
 
     def __init__(self, settings: ContinuitySettings) -> None:
+        """Raises ConfigurationError for a setting that is no regular expression."""
+        pattern("agent.continuity.sensors", settings.sensors)
         self._settings = settings
         self._remembered = Remembered()
 

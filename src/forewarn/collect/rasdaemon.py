@@ -130,10 +130,12 @@ class RasdaemonCollector:
         database = self._tree.path(str(self._settings.database).lstrip("/"))
         if not database.is_file():
             raise SourceAbsent(f"{self._settings.database} is absent: rasdaemon does not run here, or does not record")
+        seen = dict(self._seen.rows)
         try:
             with closing(self._open(database)) as connection:
                 found = [collected for table in TABLES for collected in self._read(connection, table)]
         except sqlite3.Error as problem:
+            self._seen.rows = seen  # what was read of other tables was not told: it is read again
             raise SourceAbsent(f"{self._settings.database} cannot be read: {problem}") from problem
         yield from found
         yield from self._fault_modes()

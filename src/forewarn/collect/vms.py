@@ -113,6 +113,9 @@ class VmsCollector:
             self._connection = None
             said = " ".join(str(ask.error).split())
             raise SourceAbsent(f"libvirt at {self._settings.uri} does not answer: {said}") from ask.error
+        if ask.answer is None:
+            self._connection = None
+            raise SourceAbsent("the question to libvirt ended by a defect of Forewarn; its traceback is in the log")
         for name, uuid, stats in ask.answer:
             yield from parse(name, uuid, stats)
 
@@ -150,7 +153,7 @@ class _Ask:
 
     def __init__(self, ask: Callable[[], list[tuple[str, str, Stats]]], expected: type[Exception]) -> None:
         self._expected = expected
-        self.answer: list[tuple[str, str, Stats]] = []
+        self.answer: list[tuple[str, str, Stats]] | None = None  # none came
         self.error: Exception | None = None
         self._work = ask
         self._thread = threading.Thread(target=self._run, name="libvirt", daemon=True)

@@ -1,6 +1,7 @@
 """What BMCs say, as it is read and set aside; BMCs that answer over the network are in tests/integration."""
 
 import json
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from forewarn.clock import SimulatedClock
 from forewarn.collect.bmc.answer import Answer, Entry, Quantity, Reading, Supply
 from forewarn.collect.bmc.collector import BmcCollector
 from forewarn.collect.bmc.events import Past, compare
-from forewarn.collect.bmc.ipmi import parse_log, parse_sensors
+from forewarn.collect.bmc.ipmi import IpmiBmc, parse_log, parse_sensors
+from forewarn.collect.bmc.poller import Poller
 from forewarn.collect.bmc.samples import samples, set_aside
 from forewarn.collect.bmc.settings import BmcSettings, BmcTarget, Protocol
 from forewarn.domain.events import FailureEvent
@@ -92,6 +94,47 @@ def test_the_log_is_read_with_its_times_where_the_bmc_knew_them() -> None:
     )  # fmt: skip
     assert second.time is None
     assert not third.asserted
+
+
+def test_a_log_that_is_not_told_although_it_has_entries_is_asked_for_again(tmp_path: Path) -> None:
+    program = tmp_path / "ipmitool"
+    about = "Entries : 1\\nFree Space : 100 bytes\\nLast Add Time : 01/05/2026 09:59:58\\n"
+    program.write_text(
+        f"""#!/bin/sh
+case "$*" in
+*"sdr elist"*) printf "%s" "{SENSORS}" ;;
+*"sel info"*) printf "{about}" ;;
+*elist*) [ -e {tmp_path}/asked ] && printf "%s" "{LOG}"; touch {tmp_path}/asked ;;
+esac
+exit 0
+"""
+    )
+    program.chmod(0o755)
+    bmc = IpmiBmc(None, BmcSettings(local=True, command=str(program)))
+    assert bmc.ask().log is None
+    assert len(bmc.ask().log or ()) == 3
+    assert bmc.ask().log is None  # nothing was added since
+
+
+def test_a_bmc_that_could_not_be_asked_for_want_of_a_folder_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, password, program = SimulatedClock(NOW), tmp_path / "password", tmp_path / "ipmitool"
+    password.write_text("secret")
+    program.write_text(f'#!/bin/sh\ncase "$*" in *sdr*) printf "%s" "{SENSORS}" ;; esac\nexit 0\n')
+    program.chmod(0o755)
+    target = BmcTarget("bmc03", username="ann", password_file=password)
+    poller = Poller(BmcSettings(targets=(target,), command=str(program), interval_s=10.0), tmp_path / "state", clock)
+
+    def up() -> object:
+        return find([each for told in poller.look(5.0).values() for each in told], "forewarn_telemetry_bmc_up")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))  # where the password's copy would lie
+    assert up() == {"bmc=bmc03": 0}
+    monkeypatch.undo()
+    clock.sleep(11.0)
+    assert up() == {"bmc=bmc03": 1}
+    poller.close()
 
 
 def entry(key: str, sensor: str, event: str, time: datetime | None = NOW) -> Entry:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from forewarn.clock import SimulatedClock
 from forewarn.collect.agent import Agent, AgentSettings
 from forewarn.collect.base import Collected, Collector, Round
-from forewarn.collect.continuity import ContinuitySettings, Given, Remembered, compare
+from forewarn.collect.continuity import Continuity, ContinuitySettings, Given, Remembered, compare
 from forewarn.domain.telemetry import Sample
-from forewarn.errors import SourceAbsent
+from forewarn.errors import ConfigurationError, SourceAbsent
 from tests.frozen import find
 
 BEAT_S = 15.0
@@ -175,3 +175,8 @@ def test_losses_and_falls_are_those_of_each_pair_of_rounds(rounds: list[dict[str
     assert sum(find(told, FALLEN).values()) == falls
     ever = set().union(*rounds)
     assert set(find(told, VANISHED)) == {f"collector=disk device={device}" for device in ever - rounds[-1].keys()}
+
+
+def test_a_setting_that_is_no_regular_expression_is_refused_before_the_first_round() -> None:
+    with pytest.raises(ConfigurationError, match=r"agent\.continuity\.sensors is no regular expression"):
+        Continuity(ContinuitySettings(sensors="("))

@@ -146,6 +146,18 @@ def test_uncorrected_machine_checks_are_failures_of_cpu_or_memory_and_corrected_
     assert find(found, "forewarn_rasdaemon_records_total") == {"table=mce_record": 3, "table=memory_failure_event": 0}
 
 
+def test_what_was_read_before_another_table_could_not_be_is_told_once_it_can(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, MC_EVENT, MCE_RECORD)
+    collector = machine.collector()
+    list(collector.collect())
+    machine.error("rank:0", kind="Uncorrected")
+    machine.write("ALTER TABLE mce_record RENAME COLUMN id TO number")
+    with pytest.raises(SourceAbsent, match="cannot be read"):
+        list(collector.collect())
+    machine.write("ALTER TABLE mce_record RENAME COLUMN number TO id")
+    assert len(failures(list(collector.collect()))) == 1
+
+
 def test_a_database_that_was_made_anew_is_read_from_its_beginning(tmp_path: Path) -> None:
     machine = Machine(tmp_path, MC_EVENT)
     for row in range(4):

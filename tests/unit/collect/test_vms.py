@@ -1,5 +1,6 @@
 """The VMs of this host: the exporters' names, a deadline of its own, and no libvirt where it is not asked for."""
 
+import importlib
 import socket
 import subprocess
 import sys
@@ -137,3 +138,14 @@ def test_a_libvirt_that_hangs_costs_the_deadline_and_three_threads_however_often
         with pytest.raises(SourceAbsent, match=words):
             list(collector.collect())
     assert threading.active_count() == threads + HANGING_MAX
+
+
+@pytest.mark.usefixtures("binding")
+def test_a_question_that_ends_by_a_defect_is_no_host_without_vms(monkeypatch: pytest.MonkeyPatch) -> None:
+    libvirt = importlib.import_module("libvirt")
+    told: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: told.append(args.exc_type))
+    monkeypatch.setattr(libvirt.virConnect, "getAllDomainStats", lambda *_: int("no number"))
+    with pytest.raises(SourceAbsent, match="ended by a defect"):
+        list(VmsCollector(VmsSettings(uri="test:///default")).collect())
+    assert told == [ValueError]

@@ -84,10 +84,11 @@ class IpmiBmc:
         stamp = f"{entries} {about.get('Last Add Time')} {about.get('Last Del Time')}"
         if not about or stamp == self._log_stamp:
             return answer
+        told = tell("-c", "sel", "elist", "last", str(self._settings.sel_entries_max))
+        if entries != "0" and not told.strip():
+            return answer  # it has entries and did not tell them: asked again at the next poll
         self._log_stamp = stamp
-        return replace(
-            answer, log=tuple(parse_log(tell("-c", "sel", "elist", "last", str(self._settings.sel_entries_max))))
-        )
+        return replace(answer, log=tuple(parse_log(told)))
 
     def _tell(self, command: Sequence[str]) -> str:
         try:

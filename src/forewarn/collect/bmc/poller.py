@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -99,15 +99,17 @@ class Poller:
         """Take the answer, where it has come; whether there is something to remember."""
         if watched.asking is None:
             return False
-        try:
-            answer = watched.asking.result(wait_s)
-        except TimeoutError:
+        wait([watched.asking], wait_s)
+        if not watched.asking.done():
             return False
-        except SourceAbsent as absent:
-            watched.asking, watched.trouble = None, label_text(str(absent))
+        asked, watched.asking = watched.asking, None  # whatever came of it, it is asked again
+        try:
+            answer = asked.result()
+        except (SourceAbsent, OSError) as trouble:
+            watched.trouble = label_text(str(trouble))
             return False
         now = self._clock.monotonic()
-        watched.asking, watched.answer, watched.answered_at, watched.fresh = None, answer, now, True
+        watched.answer, watched.answered_at, watched.fresh = answer, now, True
         watched.trouble = label_text("; ".join(answer.trouble))
         shown = tuple(r.value for r in answer.readings if r.value is not None and not set_aside(r, answer))
         if shown != watched.shown or len(shown) < _STUCK_READINGS_MIN:

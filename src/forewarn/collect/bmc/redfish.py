@@ -13,6 +13,7 @@ from typing import Any
 from forewarn.clock import Clock
 from forewarn.collect.bmc.answer import Answer, Health, Quantity, Reading, Supply, supply_of
 from forewarn.collect.bmc.settings import BmcSettings, BmcTarget
+from forewarn.collect.smart_reading import finite
 from forewarn.collect.tree import label_text
 from forewarn.errors import SourceAbsent
 
@@ -199,10 +200,6 @@ def _text(value: Any) -> str:
     return label_text(value) if isinstance(value, str) else ""
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
 def _status(document: Document) -> tuple[str, Health | None]:
     status = document.get("Status")
     status = status if isinstance(status, Mapping) else {}
@@ -214,7 +211,7 @@ def _supply(document: Document) -> Supply:
     names = (_text(document.get(key)) for key in ("Name", "Id", "MemberId"))
     name = next(filter(None, map(supply_of, names)), "") or _by_number(document)
     line, failure = _text(document.get("LineInputStatus")), document.get("FailurePredicted")
-    volts = _number(document.get("LineInputVoltage"))  # the older schema has no status of the input
+    volts = finite(document.get("LineInputVoltage"))  # the older schema has no status of the input
     input_lost = line in ("LossOfInput", "OutOfRange") or (state != "Absent" and not line and volts == 0)
     return Supply(
         name,
@@ -237,7 +234,7 @@ def _by_number(document: Document) -> str:
 def _older(supply: str, document: Document) -> Iterator[Reading]:
     for key, words, quantity in _OLDER:
         if key in document:
-            yield Reading(f"{supply} {words}", f"{supply} {words}", quantity, _number(document[key]), None, supply)
+            yield Reading(f"{supply} {words}", f"{supply} {words}", quantity, finite(document[key]), None, supply)
 
 
 def _metrics(supply: str, document: Document) -> Iterator[Reading]:
@@ -247,7 +244,7 @@ def _metrics(supply: str, document: Document) -> Iterator[Reading]:
         if not isinstance(excerpt, Mapping):
             continue
         speed = quantity is Quantity.FAN
-        reading = _number(excerpt.get("SpeedRPM" if speed else "Reading"))
+        reading = finite(excerpt.get("SpeedRPM" if speed else "Reading"))
         if speed and reading is None:
             continue
         number = _text(excerpt.get("DataSourceUri")) or f"{supply} {words}"
@@ -260,7 +257,7 @@ def _listed(rows: Any, key: str, quantity: Quantity) -> Iterator[Reading]:
         name = _text(row.get("Name")) or _text(row.get("FanName"))
         if name and state not in _ABSENT:
             number = _text(row.get("@odata.id")) or name
-            yield Reading(number, name, quantity, _number(row.get(key)), health, supply_of(name))
+            yield Reading(number, name, quantity, finite(row.get(key)), health, supply_of(name))
 
 
 def _sensor(document: Document) -> Iterator[Reading]:
@@ -269,12 +266,12 @@ def _sensor(document: Document) -> Iterator[Reading]:
     name = _text(document.get("Name"))
     if quantity is not None and name and state not in _ABSENT and document.get("ReadingUnits") != "%":
         number = _text(document.get("@odata.id")) or name
-        yield Reading(number, name, quantity, _number(document.get("Reading")), health, supply_of(name))
+        yield Reading(number, name, quantity, finite(document.get("Reading")), health, supply_of(name))
 
 
 def _fan(document: Document) -> Iterator[Reading]:
     speed, name = document.get("SpeedPercent"), _text(document.get("Name"))
-    rpm = _number(speed.get("SpeedRPM")) if isinstance(speed, Mapping) else None
+    rpm = finite(speed.get("SpeedRPM")) if isinstance(speed, Mapping) else None
     if name and rpm is not None:
         number = _text(speed.get("DataSourceUri")) if isinstance(speed, Mapping) else ""
         yield Reading(number or name, name, Quantity.FAN, rpm, _status(document)[1], supply_of(name))
