@@ -8,6 +8,7 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
 from forewarn.decide.migration_cost import MigrationEstimate, estimate, link_rate
 from forewarn.decide.policy import PolicySettings
@@ -27,6 +28,11 @@ class _Load:
 
     def plus(self, vm: VirtualMachine, cores: float) -> "_Load":
         return _Load(self.vcpus + vm.vcpus, self.cores + cores, self.memory_bytes + vm.memory_bytes)
+
+    def add(self, vm: VirtualMachine, cores: float) -> None:
+        self.vcpus += vm.vcpus
+        self.cores += cores
+        self.memory_bytes += vm.memory_bytes
 
 
 def _share(used: float, capacity: float) -> float:
@@ -48,7 +54,7 @@ class Projection:
         self._workloads = workloads
         self._loads = {name: _Load() for name in self._hosts}
         self._apart: dict[str, Counter[str]] = {name: Counter() for name in self._hosts}
-        for vm in sorted(cluster.vms, key=lambda vm: vm.id):  # sums of floats depend on their order
+        for vm in sorted(cluster.vms, key=attrgetter("id")):  # sums of floats depend on their order
             self._carry(vm, vm.host)
         for vm_id, target in arriving:
             arriving_vm = cluster.vm_by_id.get(vm_id)
@@ -90,14 +96,18 @@ class Projection:
     def workload(self, vm: VirtualMachine) -> Workload | None:
         return self._workloads.get(vm.id)
 
-    def _with(self, target: str, vm: VirtualMachine) -> _Load:
+    def _cores(self, vm: VirtualMachine) -> float:
         workload = self._workloads.get(vm.id)
-        return self._loads[target].plus(vm, workload.cpu_cores if workload else float(vm.vcpus))
+        return workload.cpu_cores if workload else float(vm.vcpus)
+
+    def _with(self, target: str, vm: VirtualMachine) -> _Load:
+        return self._loads[target].plus(vm, self._cores(vm))
 
     def _carry(self, vm: VirtualMachine, name: str) -> None:
-        if name in self._loads:
-            self._loads[name] = self._with(name, vm)
-            self._apart[name][vm.anti_affinity] += 1
+        if load := self._loads.get(name):
+            load.add(vm, self._cores(vm))
+            if vm.anti_affinity:
+                self._apart[name][vm.anti_affinity] += 1
 
     def _key(self, name: str) -> tuple[float, str]:
         host, load = self._hosts[name], self._loads[name]

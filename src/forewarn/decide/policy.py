@@ -7,6 +7,7 @@ been clearly lower for enough cycles. `watch` is no action. An unknown risk rais
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from forewarn.decide.breaker import BreakerSettings
 from forewarn.decide.migration_cost import MigrationSettings
@@ -155,6 +156,13 @@ def climb(step: LadderStep | None, forecast: FailureForecast, settings: PolicySe
     return _descend(step, probability, threshold, above, settings, now)
 
 
+def _rests(step: LadderStep, probability: float | None, watch_mark: float) -> bool:
+    """Whether a part that is clear stays so, as nearly all of a fleet do: `climb` would return the step that it got."""
+    if step.rung is not Rung.CLEAR or step.cycles_above or step.cycles_below or probability is None:
+        return False
+    return probability <= watch_mark
+
+
 def _descend(
     step: LadderStep, probability: float, threshold: float, above: int, settings: PolicySettings, now: datetime
 ) -> LadderStep:
@@ -180,7 +188,13 @@ def next_ladder(situation: Situation, settings: PolicySettings, now: datetime) -
     A part without a forecast keeps its step while the inventory has it, and leaves the ladder with the inventory.
     """
     before = {step.component: step for step in situation.ladder}
-    after = {f.component: climb(before.get(f.component), f, settings, now) for f in situation.forecasts}
+    horizon, marks = settings.horizon, {kind: settings.watch_share * settings.threshold(kind) for kind in Kind}
+    after: dict[str, LadderStep] = {}
+    for forecast in situation.forecasts:
+        step = before.get(forecast.component)
+        if step is None or not _rests(step, forecast.within(horizon), marks[forecast.kind]):
+            step = climb(step, forecast, settings, now)
+        after[forecast.component] = step
     present = situation.cluster.component_by_id
-    kept = {name: step for name, step in before.items() if name not in after and name in present}
-    return tuple(step for _, step in sorted({**after, **kept}.items()))
+    kept = (step for name, step in before.items() if name not in after and name in present)
+    return tuple(sorted((*after.values(), *kept), key=attrgetter("component")))

@@ -16,6 +16,7 @@ HORIZONS: tuple[timedelta, ...] = (
     timedelta(days=30),
 )
 HORIZON_NAMES: tuple[str, ...] = ("1h", "6h", "24h", "3d", "7d", "30d")
+_PLACES = {horizon: place for place, horizon in enumerate(HORIZONS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,11 @@ class FailureForecast:
         >>> f.within(timedelta(days=7))
         0.2
         """
-        if self.unknown:
+        if not self.probabilities:
             return None
-        if horizon in HORIZONS:
-            return self.probabilities[HORIZONS.index(horizon)]
+        place = _PLACES.get(horizon)
+        if place is not None:
+            return self.probabilities[place]
         if horizon >= HORIZONS[-1]:
             return self.probabilities[-1]
         return 1.0 - math.exp(-self._cumulative_hazard(horizon))
