@@ -122,6 +122,12 @@ class Outlook:
         component = self.component(risk)
         return component.whole_host or vm.id in component.vms
 
+    def spared(self, risk: Risk) -> bool:
+        """Whether others stand in for the part, even if all of its group fail that are over their threshold too."""
+        part = self.component(risk)
+        falling = (other for other in self.risks.get(risk.host, ()) if self.component(other).group == part.group)
+        return part.spares >= (sum(1 for _ in falling) if part.group else 1)
+
     def words(self, risk: Risk) -> str:
         """A risk in words: `disk S3Z8 of host03 fails within 7 d with p=0.41, over its threshold 0.03`."""
         return (

@@ -1,8 +1,10 @@
 """From a situation to a plan: which VM goes where, in what order and why, and why everything else stays.
 
 The rule: for each host and component whose risk exceeds its threshold, each VM of HIGH criticality goes to the first
-suitable host, never the one it is on. Other VMs go only if what they stand to lose outweighs what the move costs. All
-of it is a pure function: the same situation, settings and time give the same plan, in whatever order things are listed.
+suitable host, never the one it is on. Other VMs go only if what they stand to lose outweighs what the move costs. The
+policy `cost_benefit` asks of HIGH VMs, too, that the part lies in their path and that the move can be done in time, and
+lets the others wait while waiting costs less. All of it is a pure function: the same situation, settings and time give
+the same plan, in whatever order things are listed.
 """
 
 import hashlib
@@ -12,11 +14,13 @@ from datetime import UTC, datetime, timedelta
 
 from forewarn.decide import score
 from forewarn.decide.migration_cost import learned
+from forewarn.decide.narrate import horizon_name
 from forewarn.decide.outlook import Outlook
 from forewarn.decide.placement import Projection, Target, suitable
-from forewarn.decide.policy import PolicySettings
+from forewarn.decide.policy import THRESHOLD, PolicySettings
 from forewarn.decide.remarks import cordons, held_back, stopped_because, tickets, watched
 from forewarn.decide.restraint import contested, resting, window_of
+from forewarn.decide.stopping import in_time, waits
 from forewarn.domain.inventory import Criticality, HostState, VirtualMachine, VmState
 from forewarn.domain.plan import COST_BENEFIT, PROACTIVE_FAILURE_AVOIDANCE, Move, Plan, Refusal, Verdict
 from forewarn.domain.risk import HORIZONS, Risk
@@ -40,16 +44,13 @@ class _Candidate:
     vm: VirtualMachine
     risk: Risk
     reached: bool  # whether the part lies in the VM's path
+    bound: bool  # whether the rule alone moves it, without a comparison
     staying: float  # P(interrupted within the horizon) where it is
     stake: float  # what an interruption costs, in weighted minutes
 
     @property
-    def high(self) -> bool:
-        return self.vm.criticality is Criticality.HIGH
-
-    @property
     def rule(self) -> str:
-        return PROACTIVE_FAILURE_AVOIDANCE if self.high else COST_BENEFIT
+        return PROACTIVE_FAILURE_AVOIDANCE if self.bound else COST_BENEFIT
 
 
 def _candidates(outlook: Outlook) -> Iterator[_Candidate]:
@@ -57,16 +58,20 @@ def _candidates(outlook: Outlook) -> Iterator[_Candidate]:
     for host, risks in outlook.risks.items():
         exposure = outlook.exposure(host, settings.horizon)
         for vm in outlook.cluster.vms_by_host.get(host, ()):
-            reaching = next((risk for risk in risks if outlook.reaches(risk, vm)), None)
+            reaching = [risk for risk in risks if outlook.reaches(risk, vm)]
+            alone = [risk for risk in reaching if not outlook.spared(risk)]
+            high, word_for_word = vm.criticality is Criticality.HIGH, settings.policy == THRESHOLD
+            risk = next(iter(reaching if word_for_word else [*alone, *reaching]), risks[0])
+            bound = high and (word_for_word or bool(alone))
             staying, stake = exposure.interruption(vm.id), score.loss(vm, settings)
-            yield _Candidate(vm, reaching or risks[0], reaching is not None, staying, stake)
+            yield _Candidate(vm, risk, bool(reaching), bound, staying, stake)
 
 
 def _urgency(candidate: _Candidate) -> tuple[bool, float, float, str]:
     """HIGH VMs first; then what is lost by staying, per byte to be moved; then the worst risk."""
     vm, risk = candidate.vm, candidate.risk
     expected = candidate.staying * candidate.stake / max(1, vm.memory_bytes)
-    return not candidate.high, -expected, -risk.probability / max(risk.threshold, 1e-12), vm.id
+    return vm.criticality is not Criticality.HIGH, -expected, -risk.probability / max(risk.threshold, 1e-12), vm.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +105,23 @@ class _Planning:
         if staying:
             self._stays(candidate, *staying)
             return
-        ceiling = self._settings.utilization_ceiling_high if candidate.high else self._settings.utilization_ceiling
         targets, passed = suitable(
-            candidate.vm, candidate.risk.component, self._projection, self._outlook.blocked, ceiling, self._settings
+            candidate.vm,
+            candidate.risk.component,
+            self._projection,
+            self._outlook.blocked,
+            self._ceiling(candidate),
+            self._settings,
         )
         self._verdicts += passed
         if targets:
             self._weigh(candidate, targets[0])
         else:
             self._stays(candidate, *_nowhere(candidate, passed))
+
+    def _ceiling(self, candidate: _Candidate) -> float:
+        high = candidate.vm.criticality is Criticality.HIGH
+        return self._settings.utilization_ceiling_high if high else self._settings.utilization_ceiling
 
     def _obstacle(self, vm: VirtualMachine) -> tuple[Refusal, str] | None:
         """What keeps the VM where it is, whatever it stands to lose."""
@@ -153,8 +166,8 @@ class _Planning:
         return Refusal.LIMIT, f"this plan already holds {self._settings.moves_per_plan} moves"
 
     def _pointless(self, candidate: _Candidate) -> tuple[Refusal, str] | None:
-        """Why a VM that is not HIGH cannot gain from leaving, wherever it went."""
-        if candidate.high:
+        """Why a VM that no rule binds cannot gain from leaving, wherever it went."""
+        if candidate.bound:
             return None
         if not candidate.reached:
             return Refusal.NOT_IN_PATH, "the part is not proven to be in its path"
@@ -168,12 +181,43 @@ class _Planning:
 
     def _weigh(self, candidate: _Candidate, target: Target) -> None:
         worth = self._worth(candidate, target)
-        if candidate.high or worth.net > self._settings.margin_minutes:
+        against = self._too_late(candidate, target) or self._not_now(candidate, target, worth)
+        if against:
+            self._stays(candidate, *against, target.host.name)
+        else:
             self._moves.append(self._move(candidate, target, worth))
             self._projection.place(candidate.vm, target.host.name)
-        else:
-            text = f"going to {target.host.name} does not pay: {worth}, margin {self._settings.margin_minutes:g}"
-            self._stays(candidate, self._why_not(candidate), text, target.host.name)
+
+    def _too_late(self, candidate: _Candidate, target: Target) -> tuple[Refusal, str] | None:
+        """Why a move is not begun because its source will hardly live to see it done."""
+        if self._settings.policy == THRESHOLD:
+            return None
+        first_hour = self._outlook.exposure(candidate.vm.host, HORIZONS[0]).interruption(candidate.vm.id)
+        chance = in_time(first_hour, target.estimate.duration_s)
+        least = self._settings.stopping.finish_chance_min
+        if chance >= least:
+            return None
+        return Refusal.TOO_LATE, (
+            f"the move to {target.host.name} takes {target.estimate.duration_s:.0f} s, and is done before a failure "
+            f"with p={chance:.2g} only, at least {least:g} is asked for; have it ready to be started elsewhere"
+        )
+
+    def _not_now(self, candidate: _Candidate, target: Target, worth: _Worth) -> tuple[Refusal, str] | None:
+        """Why a VM that no rule binds gains nothing there, or loses nothing by waiting."""
+        settings, name = self._settings, target.host.name
+        if candidate.bound:
+            return None
+        if worth.net <= settings.margin_minutes:
+            text = f"going to {name} does not pay: {worth}, margin {settings.margin_minutes:g}"
+            return self._why_not(candidate), text
+        epoch = timedelta(seconds=settings.stopping.epoch_s)
+        failing = self._outlook.exposure(candidate.vm.host, epoch).interruption(candidate.vm.id)
+        if settings.policy == THRESHOLD or not waits(failing, candidate.stake, worth.cost, settings.stopping):
+            return None
+        return Refusal.CAN_WAIT, (
+            f"going to {name} can wait: {worth}, and it is interrupted within {horizon_name(epoch)} "
+            f"with p={failing:.2g} only"
+        )
 
     def _worth(self, candidate: _Candidate, target: Target) -> _Worth:
         vm, settings = candidate.vm, self._settings
@@ -190,11 +234,10 @@ class _Planning:
 
     def _move(self, candidate: _Candidate, target: Target, worth: _Worth) -> Move:
         vm, risk, estimate = candidate.vm, candidate.risk, target.estimate
-        ceiling = self._settings.utilization_ceiling_high if candidate.high else self._settings.utilization_ceiling
         reason = (
             f"VM {vm.name} ({vm.criticality.upper()}) goes from {vm.host} to {target.host.name}, "
             f"because {self._outlook.words(risk)}; {worth}; "
-            f"{target.host.name} is then {target.utilization:.0%} utilized, ceiling {ceiling:.0%}"
+            f"{target.host.name} is then {target.utilization:.0%} utilized, ceiling {self._ceiling(candidate):.0%}"
         )
         generation = self._outlook.cluster.generation
         return Move(

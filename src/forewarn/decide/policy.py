@@ -12,11 +12,13 @@ from operator import attrgetter
 from forewarn.decide.breaker import BreakerSettings
 from forewarn.decide.migration_cost import MigrationSettings
 from forewarn.decide.restraint import RestraintSettings
+from forewarn.decide.stopping import StoppingSettings
 from forewarn.domain.inventory import Criticality, Kind
 from forewarn.domain.risk import HORIZONS, FailureForecast
 from forewarn.domain.situation import LadderStep, Rung, Situation
 
-POLICIES = ("threshold",)
+THRESHOLD, COST_BENEFIT = "threshold", "cost_benefit"
+POLICIES = (THRESHOLD, COST_BENEFIT)
 
 
 def _weights() -> Mapping[str, float]:
@@ -27,8 +29,10 @@ def _weights() -> Mapping[str, float]:
 class PolicySettings:
     """What decides whether a VM moves, and where to. The unit of benefit and cost is the weighted minute of outage."""
 
-    policy: str = "threshold"
-    """Name of the policy. `threshold`: HIGH VMs leave once a part's risk exceeds its threshold; others if it pays."""
+    policy: str = COST_BENEFIT
+    """Name of the policy. `threshold`: HIGH VMs leave once a part's risk exceeds its threshold; others if it pays.
+    `cost_benefit`: the same of HIGH VMs where the part lies in their path and nothing stands in for it, as long as the
+    move can still be done in time; whatever else moves has to pay, and to pay more now than in an hour."""
 
     horizon_s: float = 604_800.0
     """Time ahead in seconds within which a failure counts, at most 30 days; a week leaves time to act and to repair."""
@@ -101,6 +105,9 @@ class PolicySettings:
 
     migration: MigrationSettings = field(default_factory=MigrationSettings)
     """What is assumed about live migrations."""
+
+    stopping: StoppingSettings = field(default_factory=StoppingSettings)
+    """When a move is made now rather than later (`cost_benefit`)."""
 
     restraint: RestraintSettings = field(default_factory=RestraintSettings)
     """When to leave things alone."""
