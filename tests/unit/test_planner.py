@@ -156,6 +156,16 @@ def test_a_vm_that_no_rule_binds_waits_while_waiting_costs_less() -> None:
     assert sorted(moves(seen)) == [("v", "b"), ("w", "b")]
 
 
+def test_of_two_targets_of_nearly_the_same_worth_the_emptier_is_taken_and_else_the_sounder() -> None:
+    hosts = [A, host("b", gib=512), host("c", gib=256)]
+    seen = situation(hosts, [vm("v", "a", HIGH)], risks={"a": 0.5, "b": 0.002, "c": 1e-6})
+    assert moves(seen) == [("v", "b")]
+    assert moves(seen, replace(SETTINGS, indifference=0.0)) == [("v", "c")]
+    riskier = situation(hosts, [vm("v", "a", HIGH)], risks={"a": 0.5, "b": 0.05, "c": 1e-6})
+    assert moves(riskier) == [("v", "c")]
+    assert moves(riskier, WORD_FOR_WORD) == [("v", "b")]
+
+
 def test_a_crowded_target_takes_high_vms_only() -> None:
     seen = situation([A, host("b", gib=17)], [vm("v", "a"), vm("w", "a", HIGH, gib=17)], risks=SICK)
     assert moves(seen) == [("w", "b")]
@@ -436,4 +446,4 @@ def test_a_host_that_shares_a_suspected_cause_receives_nothing() -> None:
     assert moves(replace(seen, forecasts=hot)) == [("v", "e")]
     refused = [v.refusal for v in planned(replace(seen, forecasts=hot)).verdicts if v.target == "d"]
     assert refused == [Refusal.TARGET_SUSPECT]
-    assert moves(seen) == [("v", "b")]
+    assert moves(seen) == [("v", "d")]

@@ -34,6 +34,11 @@ class _Load:
         self.cores += cores
         self.memory_bytes += vm.memory_bytes
 
+    def take(self, vm: VirtualMachine, cores: float) -> None:
+        self.vcpus -= vm.vcpus
+        self.cores -= cores
+        self.memory_bytes -= vm.memory_bytes
+
 
 def _share(used: float, capacity: float) -> float:
     return used / capacity if capacity > 0 else 1.0
@@ -62,6 +67,9 @@ class Projection:
                 self._carry(arriving_vm, target)
         self._order = sorted(self._key(name) for name in self._hosts)
 
+    def host(self, name: str) -> Host:
+        return self._hosts[name]
+
     def ranked(self) -> Iterator[Host]:
         """Hosts from the most headroom to the least; equals by name."""
         return (self._hosts[name] for _, name in self._order)
@@ -70,6 +78,14 @@ class Projection:
         """Let `target` carry this VM too, from now on."""
         del self._order[bisect_left(self._order, self._key(target))]
         self._carry(vm, target)
+        insort(self._order, self._key(target))
+
+    def leave(self, vm: VirtualMachine, target: str) -> None:
+        """Take back what `place` did."""
+        del self._order[bisect_left(self._order, self._key(target))]
+        self._loads[target].take(vm, self._cores(vm))
+        if vm.anti_affinity:
+            self._apart[target][vm.anti_affinity] -= 1
         insort(self._order, self._key(target))
 
     def utilization(self, target: str, vm: VirtualMachine | None = None) -> float:
@@ -145,6 +161,18 @@ def suitable(
         if target := search.weigh(host):
             found.append(target)
     return tuple(found), search.verdicts()
+
+
+def fit(
+    vm: VirtualMachine,
+    host: Host,
+    projection: Projection,
+    blocked: Mapping[str, tuple[Refusal, str]],
+    ceiling: float,
+    settings: PolicySettings,
+) -> Target | None:
+    """This one host as a target of the VM, if it is suitable."""
+    return _Search(vm, "", projection, blocked, ceiling, settings).weigh(host)
 
 
 def listing(words: Collection[str]) -> str:

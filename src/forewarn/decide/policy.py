@@ -97,6 +97,15 @@ class PolicySettings:
     moves_per_plan: int = 1000
     """Moves in one plan at most; the next cycle plans on."""
 
+    targets_weighed: int = 16
+    """Suitable hosts that are compared for each VM, those with the most headroom; `threshold` takes the first one."""
+
+    indifference: float = 0.01
+    """Share (0..1) of the greatest gain by which a host may gain less and still be taken for its headroom."""
+
+    exchanges_per_plan: int = 2000
+    """Exchanges of planned moves that are tried at most to make room for VMs that found none (`cost_benefit`)."""
+
     verdicts_per_vm: int = 5
     """Rejected targets that a plan names one by one for each VM; the rest is summed up in one verdict."""
 
@@ -127,7 +136,7 @@ class PolicySettings:
                 raise ValueError(f"thresholds.{kind} is {value:g}; it lies above 0 and at most at 1")
         if missing := sorted(set(Criticality) - set(self.weights)):
             raise ValueError(f"weights lacks {missing[0]}")
-        for name in ("hold_up_cycles", "hold_down_cycles", "moves_per_plan"):
+        for name in ("hold_up_cycles", "hold_down_cycles", "moves_per_plan", "targets_weighed"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is at least 1")
 
