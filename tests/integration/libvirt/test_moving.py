@@ -28,6 +28,7 @@ from tests.integration.libvirt.moving import (
     starts_at_boot,
     under_way,
 )
+from tests.support import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -120,6 +121,41 @@ def test_what_cannot_move_is_refused_before_anything_is_sent(
     assert laboratory.where("vm-b") == ("host01",)
     assert driver.poll(move).state is MoveState.FAILED
     assert laboratory.host("host02").virsh("list", "--all", "--name").split() == []
+
+
+@pytest.mark.usefixtures("pools")
+def test_a_copy_is_refused_where_a_pool_has_been_filled_since_it_last_looked(
+    laboratory: Laboratory, running: Callable[..., Host]
+) -> None:
+    running(ON_LOCAL)
+    target = laboratory.host("host02")
+    driver = driver_of(libvirt_settings(laboratory, copy_disks=True))
+    move = move_of(ON_LOCAL, "host01", "host02")
+    target.node.run_inside("mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", "/lab/local")
+    try:
+        target.virsh("pool-refresh", "local")
+        driver.check(move)
+        target.node.run_inside("dd", "if=/dev/zero", "of=/lab/local/somebody", "bs=1M", "count=12")
+        with pytest.raises(MoveRefused, match="host02 has 12 MiB free for disk vda, which has 16 MiB"):
+            driver.check(move)
+    finally:
+        target.node.run_inside("umount", "/lab/local")
+
+
+def test_a_guest_that_its_owner_paused_where_it_arrived_has_arrived_and_stays_paused(
+    laboratory: Laboratory, running: Callable[..., Host]
+) -> None:
+    running(ON_SHARED)
+    target = laboratory.host("host02")
+    driver, move = driver_of(libvirt_settings(laboratory)), move_of(ON_SHARED, "host01", "host02")
+    driver.start(move)
+    eventually(lambda: laboratory.where("vm-a") == ("host02",), deadline=60)
+    target.virsh("suspend", "vm-a")
+    assert end_of(driver, move).state is MoveState.SUCCEEDED
+    assert target.virsh("domstate", "--reason", "vm-a").strip() == "paused (user)"
+    assert "urn:forewarn:move" not in target.virsh("dumpxml", "vm-a")
+    target.virsh("resume", "vm-a")
+    goes_on(laboratory, ON_SHARED)
 
 
 def test_a_definition_left_at_the_source_is_taken_away_once_the_guest_runs_elsewhere(
