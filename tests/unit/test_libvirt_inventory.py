@@ -109,6 +109,11 @@ def test_a_host_that_does_not_answer_hides_no_other_and_is_named(silent: str) ->
     assert "hung did not connect at qemu+tcp" in said["hung"]
     assert "shut cannot be reached at qemu+tcp" in said["shut"]
     assert "good" not in said
+    assert {each.name: (each.standing, each.unheard_because, each.seen_at) for each in cluster.hosts} == {
+        "good": ("up", "", None),
+        "hung": ("unreachable", said["hung"], None),
+        "shut": ("unreachable", said["shut"], None),
+    }
     watched.close()
 
 
@@ -137,13 +142,15 @@ def test_a_host_that_falls_silent_is_shown_as_last_seen_with_its_age_until_it_is
     gone = host(second, "b")
     assert gone.seen_at is not None
     assert first.time - second.time < second.time - gone.seen_at
+    assert (gone.standing, gone.unheard_because) == ("unreachable", second.remarks[0].text)
+    assert "b cannot be reached" in gone.unheard_because or "is no address" in gone.unheard_because
     assert (gone.cpus, gone.offers) == (host(first, "b").cpus, host(first, "b").offers)
     assert {vm.name: vm.host for vm in second.vms} == {"test": "a", "web-1": "b"}
     assert [remark.host for remark in second.remarks] == ["b"]
     assert second.generation > first.generation
     path.write_text(kept)
     back = awaited(watched, "b", HostState.UP)
-    assert host(back, "b").seen_at is None
+    assert (host(back, "b").seen_at, host(back, "b").unheard_because) == (None, "")
     assert back.remarks == ()
 
 

@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
+from forewarn.domain.hypervisor import Hypervisor
+
 
 class Kind(StrEnum):
     """What a series, a feature or a forecast is about. The first five are the components that can fail."""
@@ -70,6 +72,7 @@ class Host:
 
     `offers` holds what a VM can need of a host, as words that only drivers read (`bridge:br0`, `storage:/srv/shared`).
     `seen_at` is when the driver last heard of a host that it does not hear now; what it says of it is that old.
+    `unheard_because` says why it does not hear it, also of a host that it never heard.
     """
 
     name: str
@@ -85,6 +88,13 @@ class Host:
     aggregates: tuple[str, ...] = ()  # sets of hosts that are ruled together, by name
     offers: frozenset[str] = frozenset()
     seen_at: datetime | None = None
+    unheard_because: str = ""
+    hypervisor: Hypervisor | None = None
+
+    @property
+    def standing(self) -> str:
+        """Its state as a tag beside its name; one that its driver does not hear is unreachable."""
+        return "unreachable" if self.unheard_because else self.state.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ pytest.importorskip("libvirt", reason="the binding to libvirt is not installed (
 
 from forewarn.clock import RealClock
 from forewarn.drivers.libvirt.connections import Connections
-from forewarn.errors import DriverUnavailable
+from forewarn.errors import DriverUnavailable, VmGone
 from forewarn.lab.libvirt.guests import Guest
 from forewarn.lab.libvirt.host import Host
 from forewarn.lab.libvirt.laboratory import Laboratory, find, raise_laboratory, standing
@@ -79,7 +79,7 @@ def _tidied(laboratory: Laboratory) -> None:
         if host.node.alive:
             try:
                 connections.call(host.name, _cleared, "be emptied")
-            except DriverUnavailable:
+            except (DriverUnavailable, VmGone):
                 host.power_off()
         if not host.node.alive:
             laboratory.power_on(host.name)

@@ -93,6 +93,10 @@ def test_hosts_and_guests_are_shown_with_what_they_offer_and_need_over_a_read_on
                 "storage:/lab/shared",
                 "group:lab",
             } <= host.offers
+            assert host.hypervisor is not None
+            assert (host.hypervisor.emulator[:8], host.hypervisor.service[:11]) == ("QEMU 10.", "libvirt 11.")
+            assert sum(node.memory_bytes for node in host.hypervisor.nodes) > 2**30
+            assert sum(node.cpus for node in host.hypervisor.nodes) == os.cpu_count()
         vm = seen(cluster, "vm-a")
         assert (vm.id, vm.host, vm.state, vm.immovable_because) == (SHARED.uuid, "host01", VmState.RUNNING, "")
         assert (vm.vcpus, vm.memory_bytes) == (1, 96 * 2**20)

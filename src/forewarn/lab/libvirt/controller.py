@@ -39,9 +39,6 @@ interval_s = {interval_s}
 [web]
 port = {port}
 allowed_hosts = ["127.0.0.1", "localhost", "{name}"]
-[agent]
-collectors = ["cpu", "memory"]
-interval_s = 10.0
 [policy]
 # Hosts here are no real machines: nothing tells of their processors, memory and power.
 unknown_may_receive = ["cpu", "memory", "network", "power"]
@@ -74,7 +71,7 @@ retry_max_s = 5.0
 
 
 class Controller:
-    """`forewarn up` with the laboratory's hosts, and what is asked of it."""
+    """`forewarn serve` with the laboratory's hosts, and what is asked of it."""
 
     def __init__(self, laboratory: Laboratory, clock: Clock, port: int = 0, interval_s: float = 5.0) -> None:
         self._laboratory, self._clock = laboratory, clock
@@ -111,7 +108,7 @@ class Controller:
         hosts = (HOST.format(name=h.name, uri=h.uri, aggregate=AGGREGATE) for h in self._laboratory.hosts)
         (self.folder / "controller.toml").write_text("".join((own, *hosts)))
         self._token = self.forewarn("token", "add", "laboratory", "--role", "viewer", "--reason", REASON).strip()
-        self._process = self._spawn("output", "-m", "forewarn", "up", *self._kept())
+        self._process = self._spawn("output", "-m", "forewarn", "serve", *self._kept())
         relay = ("-m", "forewarn.lab.libvirt.relay", f"/proc/{self._laboratory.switch.number}/ns/net", SWITCH_ADDRESS)
         self._spawn("relay", *relay, str(PORT), str(self.port))
         wait(self._ready, self._clock, READY_S, "the controller")
