@@ -1,7 +1,9 @@
 """Guests that move while they run: they count on, lose nothing, and leave no definition behind."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,6 +83,24 @@ def test_a_guest_without_a_definition_gets_none(laboratory: Laboratory, running:
     arrives(driver_of(libvirt_settings(laboratory)), move_of(guest, "host01", "host02"))
     assert laboratory.where(guest.name) == ("host02",)
     assert "Persistent:     no" in laboratory.host("host02").virsh("dominfo", guest.name)
+
+
+def test_a_guest_is_sent_over_several_connections_at_once(laboratory: Laboratory, running: Callable[..., Host]) -> None:
+    source = running(ON_SHARED)
+
+    def qemu(question: str) -> Any:
+        answer = source.virsh("qemu-monitor-command", "vm-a", f'{{"execute": "{question}"}}')
+        return json.loads(answer)["return"]
+
+    driver = driver_of(libvirt_settings(laboratory, parallel_connections=3, bandwidth_bytes_per_s=24 * MIB))
+    move = move_of(ON_SHARED, "host01", "host02")
+    driver.start(move)
+    under_way(driver, move)
+    assert {"capability": "multifd", "state": True} in qemu("query-migrate-capabilities")
+    assert qemu("query-migrate-parameters")["multifd-channels"] == 3
+    assert end_of(driver, move).state is MoveState.SUCCEEDED
+    assert laboratory.where("vm-a") == ("host02",)
+    goes_on(laboratory, ON_SHARED)
 
 
 def test_a_cancelled_move_leaves_the_guest_where_it_was(laboratory: Laboratory, running: Callable[..., Host]) -> None:

@@ -131,16 +131,15 @@ def test_a_host_is_looked_at_over_ssh_and_one_that_refuses_the_key_is_told(
 def certificate(folder: Path, name: str, authority: str) -> None:
     """A key, and a certificate of it for `name`, signed by `authority`, which signs itself."""
     openssl = program("openssl")
-    key, signed = folder / f"{name}.key", folder / f"{name}.pem"
-    request = [openssl, "req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-subj", f"/CN={name}"]
+    key, signed, asked, more = (folder / f"{name}.{end}" for end in ("key", "pem", "csr", "ext"))
+    request = (openssl, "req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-subj", f"/CN={name}")
     if name == authority:
         run([*request, "-x509", "-days", "2", "-out", signed])
         return
-    run([*request, "-out", folder / f"{name}.csr"])
-    (folder / f"{name}.ext").write_text(f"subjectAltName=DNS:{name}\n")
-    by = ["-CA", folder / f"{authority}.pem", "-CAkey", folder / f"{authority}.key", "-CAcreateserial", "-days", "2"]
-    given = ["-in", folder / f"{name}.csr", "-extfile", folder / f"{name}.ext", "-out", signed]
-    run([openssl, "x509", "-req", *by, *given])
+    run([*request, "-out", asked])
+    more.write_text(f"subjectAltName=DNS:{name}\n")
+    by = ("-CA", folder / f"{authority}.pem", "-CAkey", folder / f"{authority}.key", "-CAcreateserial", "-days", "2")
+    run([openssl, "x509", "-req", *by, "-in", asked, "-extfile", more, "-out", signed])
 
 
 def bundle(folder: Path, name: str) -> Path:
