@@ -2,6 +2,7 @@
 
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.support import eventually
 
 # The guest that libvirt's own test driver has; it cannot measure, so its answers are given here.
 GUEST = "6695eb01-f6a4-8304-79aa-97f2502e193f"
+OTHER = "6695eb01-f6a4-8304-79aa-97f2502e1940"
 
 
 @pytest.mark.parametrize(
@@ -50,9 +52,17 @@ def test_a_guest_on_which_a_job_runs_is_not_measured(monkeypatch: pytest.MonkeyP
     connections.close()
 
 
+BODY = "<memory>8192</memory><os><type>hvm</type></os>"
+TWO = f"""<node>
+<domain type='test'><name>one</name><uuid>{GUEST}</uuid>{BODY}</domain>
+<domain type='test'><name>other</name><uuid>{OTHER}</uuid>{BODY}</domain>
+</node>"""
+
+
 def test_a_move_waits_for_the_end_of_a_measurement_and_no_more_are_made_at_once_than_allowed(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "a.xml").write_text(TWO)
     goes_on, asked = threading.Event(), list[str]()
 
     def start(domain: libvirt.virDomain, *_: object) -> None:
@@ -63,13 +73,13 @@ def test_a_move_waits_for_the_end_of_a_measurement_and_no_more_are_made_at_once_
     monkeypatch.setattr(libvirt.virDomain, "jobStats", lambda _: {"type": libvirt.VIR_DOMAIN_JOB_NONE})
     monkeypatch.setattr(libvirt.virDomain, "startDirtyRateCalc", start)
     monkeypatch.setattr(libvirt.virConnect, "domainListGetStats", lambda *_: [(None, stats)])
-    connections = Connections({"a": "test:///default"}, writing=True)
+    connections = Connections({"a": f"test://{tmp_path / 'a.xml'}"}, writing=True)
     settings = LibvirtSettings(dirty_rates_at_once=1)
     rates = DirtyRates(settings, connections, SimulatedClock(datetime(2026, 1, 5, tzinfo=UTC)))
     rates.begin("a", GUEST)
     rates.begin("a", GUEST)
-    rates.begin("a", "another")
-    rates.await_quiet("another")  # which is not measured
+    rates.begin("a", OTHER)
+    rates.await_quiet(OTHER)  # which is not measured
     waiting = threading.Thread(target=rates.await_quiet, args=(GUEST,))
     waiting.start()
     eventually(lambda: asked == [GUEST])
