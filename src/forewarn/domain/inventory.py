@@ -1,6 +1,6 @@
 """What is where: hosts, their components, their virtual machines, and the snapshot that holds all three."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -95,6 +95,19 @@ class Host:
     def standing(self) -> str:
         """Its state as a tag beside its name; one that its driver does not hear is unreachable."""
         return "unreachable" if self.unheard_because else self.state.value
+
+
+WORDS = 4  # of what hosts offer that a sentence names
+
+
+def listing(offers: Collection[str]) -> str:
+    """What hosts offer, at most a few of them.
+
+    >>> listing({"virt:kvm", "bridge:br0"}), listing(set("abcdef"))
+    ('bridge:br0, virt:kvm', 'a, b, c, d and 2 more')
+    """
+    first, more = sorted(offers)[:WORDS], len(offers) - WORDS
+    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True, slots=True)
