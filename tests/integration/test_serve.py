@@ -68,6 +68,8 @@ def test_hosts_are_shown_with_their_hypervisors_and_one_that_never_answered_with
     page = client.get("/hosts/shut").text
     assert '<span class="tag down">unreachable</span>' in page
     assert "<dt>Not heard by its placement service</dt><dd>shut cannot be reached at" in page
+    assert "Which VMs run here is not known." in page
+    assert "No VM runs here." not in page
     fleet = client.get("/").text
     assert "1 host does not answer the placement service" in fleet
     assert "shut (never)" in fleet

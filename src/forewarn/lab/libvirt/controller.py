@@ -27,7 +27,7 @@ AGGREGATE = "laboratory"  # the hosts for which the demonstration's override hol
 REASON = "demonstration"
 NAME = "controller"  # what the hosts call it
 PORT = 8460  # at which the hosts reach it
-READY_S = 60.0
+READY_S = 120.0  # on a machine that is busy with other things
 END_S = 30.0
 CONTROLLER = """\
 [driver]
@@ -115,7 +115,8 @@ class Controller:
 
     def forewarn(self, *words: str) -> str:
         """What a command of Forewarn prints, about this controller."""
-        return run([sys.executable, "-m", "forewarn", *words, *self._kept()], environment=clean_environment())
+        command = [sys.executable, "-m", "forewarn", *words, *self._kept()]
+        return run(command, READY_S, environment=clean_environment())
 
     def ask(self, path: str) -> Any:
         """What its API answers. Raises LaboratoryError where it does not."""
