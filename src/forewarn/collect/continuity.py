@@ -9,8 +9,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-from forewarn.collect.exposition import type_of
+from forewarn.collect.exposition import LABELS_REMEMBERED, type_of
 from forewarn.collect.tree import label_text, pattern
 from forewarn.domain.telemetry import Sample
 
@@ -107,10 +108,10 @@ class _Comparison:
         self._asked[collector] = self._now_s
         meant: dict[str, str] = {}  # by name: counter, sensor or neither; a scrape has few names and many series
         for key, sample in samples.items():
-            name = sample.name
+            name, labels = key
             if name not in meant:
                 meant[name] = self._meaning(name)
-            part = _part(sample.labels)
+            part = _part(labels)
             if part and not part.startswith("/"):  # what is mounted comes and goes
                 self._parts[collector, part] = self._now_s
             if not meant[name]:
@@ -175,11 +176,11 @@ class _Comparison:
             yield Sample("forewarn_telemetry_not_compared", {"collector": collector}, float(count))
 
 
-def _part(labels: Mapping[str, str]) -> str:
-    for label in PART_LABELS:
-        if part := labels.get(label):
-            return part
-    return ""
+@lru_cache(LABELS_REMEMBERED)
+def _part(labels: tuple[tuple[str, str], ...]) -> str:
+    """The part that labels name."""
+    named = dict(labels)
+    return next(filter(None, map(named.get, PART_LABELS)), "")
 
 
 def _written(sample: Sample) -> str:

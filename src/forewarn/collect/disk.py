@@ -12,6 +12,7 @@ from pathlib import Path
 
 from forewarn.collect.aer import link_errors
 from forewarn.collect.filesystems import Filesystems
+from forewarn.collect.standing import Standing
 from forewarn.collect.tree import Tree, label_text, parse_number, pattern
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import SourceAbsent
@@ -92,6 +93,10 @@ def parse_serial_page(content: bytes) -> str:
     return content[4 : 4 + length].decode("ascii", "replace").strip("\0 ")
 
 
+def _udev_file(device: BlockDevice) -> str:
+    return f"run/udev/data/b{device.major}:{device.minor}"
+
+
 class DiskCollector:
     """What the drives of this host do."""
 
@@ -101,6 +106,7 @@ class DiskCollector:
         self._tree = Tree(root)
         self._filesystems = Filesystems(self._tree)
         self._ignored = pattern("disk.ignored", (settings or DiskSettings()).ignored)
+        self._known: dict[str, Standing[Sample]] = {}
 
     def collect(self) -> Iterator[Sample]:
         """Read every drive once; raises SourceAbsent where there is none, or no `/proc/diskstats`."""
@@ -111,6 +117,7 @@ class DiskCollector:
         ]
         if not devices:
             raise SourceAbsent("no drives: /proc/diskstats is absent, refused or names none")
+        self._known = {name: known for name, known in self._known.items() if name in {d.name for d in devices}}
         for device in devices:
             yield from self._samples(device)
         mounted = list(self._filesystems.samples())
@@ -119,7 +126,7 @@ class DiskCollector:
 
     def _samples(self, device: BlockDevice) -> Iterator[Sample]:
         labels = {"device": device.name}
-        yield Sample("node_disk_info", self._identity(device), 1.0)
+        yield self._info(device)
         for (name, factor), count in zip(COLUMNS, device.counts, strict=False):
             if count is not None:
                 yield Sample(name, labels, count * factor)
@@ -134,9 +141,17 @@ class DiskCollector:
         for severity, count in link_errors(self._tree, f"sys/block/{device.name}/device/device"):
             yield Sample("forewarn_disk_pci_errors_total", {**labels, "severity": severity}, count)
 
+    def _info(self, device: BlockDevice) -> Sample:
+        """Which drive it is; looked up anew where another takes the name, or udev learns more of it."""
+        stamp = self._tree.stamp(f"sys/block/{device.name}"), self._tree.stamp(_udev_file(device))
+        known = self._known.setdefault(device.name, Standing())
+        return known.at(
+            (*stamp, device.major, device.minor), lambda: Sample("node_disk_info", self._identity(device), 1.0)
+        )
+
     def _identity(self, device: BlockDevice) -> dict[str, str]:
         """Which drive it is: by udev where that runs, else by sysfs, which knows less."""
-        udev = parse_udev(self._tree.words(f"run/udev/data/b{device.major}:{device.minor}"))
+        udev = parse_udev(self._tree.words(_udev_file(device)))
         block = f"sys/block/{device.name}"
         serial = udev.get("ID_SCSI_SERIAL") or udev.get("ID_SERIAL_SHORT") or self._serial(block)
         return {
