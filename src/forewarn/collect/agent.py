@@ -195,20 +195,17 @@ class _Answer:
     def take(self, found: Collected) -> bool:
         """Whether there is room for more after this."""
         if isinstance(found, Sample):
-            return self._sample(found)
+            key = (found.name, tuple(sorted(found.labels.items())))
+            if len(self.samples) >= self._settings.samples_max:
+                self.problem = f"more than {self._settings.samples_max} samples"
+                return False
+            if self.samples.setdefault(key, found) is not found:
+                self.problem = f"two samples of one series, such as {found.name}"
+            return True
         if len(self.events) >= self._settings.events_max:
             self.problem = f"more than {self._settings.events_max} events"
             return False
         self.events.append(found)
-        return True
-
-    def _sample(self, sample: Sample) -> bool:
-        if len(self.samples) >= self._settings.samples_max:
-            self.problem = f"more than {self._settings.samples_max} samples"
-            return False
-        key = (sample.name, tuple(sorted(sample.labels.items())))
-        if self.samples.setdefault(key, sample) is not sample:
-            self.problem = f"two samples of one series, such as {sample.name}"
         return True
 
 

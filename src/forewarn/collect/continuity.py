@@ -107,21 +107,25 @@ class _Comparison:
         """Compare what one collector gave."""
         self._asked[collector] = self._now_s
         meant: dict[str, str] = {}  # by name: counter, sensor or neither; a scrape has few names and many series
+        parts: set[str] = set()
         for key, sample in samples.items():
             name, labels = key
-            if name not in meant:
-                meant[name] = self._meaning(name)
             part = _part(labels)
-            if part and not part.startswith("/"):  # what is mounted comes and goes
-                self._parts[collector, part] = self._now_s
-            if not meant[name]:
+            parts.add(part)
+            meaning = meant.get(name)
+            if meaning is None:
+                meaning = meant[name] = self._meaning(name)
+            if not meaning:
                 continue
             if len(self._counters) + len(self._sensors) >= self._settings.series_max:
                 self._beyond[collector] += 1
-            elif meant[name] == "counter":
+            elif meaning == "counter":
                 self._count(collector, part, hash(key), sample)
             else:
                 self._sense(collector, hash(key), sample)
+        for part in parts:
+            if part and not part.startswith("/"):  # what is mounted comes and goes
+                self._parts[collector, part] = self._now_s
 
     def _meaning(self, name: str) -> str:
         if self._sensor.fullmatch(name):
