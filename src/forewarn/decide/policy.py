@@ -155,6 +155,17 @@ def climb(step: LadderStep | None, forecast: FailureForecast, settings: PolicySe
     return _descend(step, probability, threshold, above, settings, now)
 
 
+def _climbed(
+    step: LadderStep | None, forecast: FailureForecast, situation: Situation, settings: PolicySettings, now: datetime
+) -> LadderStep:
+    """One step of the ladder; what was learned from simulated faults never goes past watch on a host that is real."""
+    after = climb(step, forecast, settings, now)
+    host = situation.cluster.host_by_name.get(forecast.host)
+    if not forecast.only_watch or after.rung in (Rung.CLEAR, Rung.WATCH) or (host and host.simulated):
+        return after
+    return _onto(after, Rung.WATCH, now, after.cycles_above, after.cycles_below)
+
+
 def _descend(
     step: LadderStep, probability: float, threshold: float, above: int, settings: PolicySettings, now: datetime
 ) -> LadderStep:
@@ -180,7 +191,7 @@ def next_ladder(situation: Situation, settings: PolicySettings, now: datetime) -
     A part without a forecast keeps its step while the inventory has it, and leaves the ladder with the inventory.
     """
     before = {step.component: step for step in situation.ladder}
-    after = {f.component: climb(before.get(f.component), f, settings, now) for f in situation.forecasts}
+    after = {f.component: _climbed(before.get(f.component), f, situation, settings, now) for f in situation.forecasts}
     present = situation.cluster.component_by_id
     kept = {name: step for name, step in before.items() if name not in after and name in present}
     return tuple(step for _, step in sorted({**after, **kept}.items()))

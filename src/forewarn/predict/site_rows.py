@@ -129,11 +129,11 @@ def write(
     progress: Progress,
     *,
     simulated: bool = False,
-    pause: Progress | None = None,
+    days_at_once: int = 4,
 ) -> None:
     """Ask the store for a row per living part and day of [since, until), and write those that tell something.
 
-    One question is one day, after each of which `pause` is called: whoever else needs the store comes in between.
+    One question is about `days_at_once` days: between two of them, whoever else needs the store has it.
     """
     since, until = window
     times = tuple(labels.asked_times(since, until, "daily"))
@@ -143,19 +143,16 @@ def write(
     schema = schema.with_metadata({META: json.dumps(told)})
     path.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(path, schema) as writer:
-        for number, time in enumerate(times, start=1):
-            rows = labels.alive(lifetimes, time)
+        for begin in range(0, len(times), days_at_once):
+            some = times[begin : begin + days_at_once]
+            rows = pa.concat_tables([labels.alive(lifetimes, time) for time in some])
             if rows.num_rows:
                 asked = frame.build(store.features(catalog, kind, rows), catalog, kind)
                 writer.write_table(_told(asked.select(columns), lifetimes, kind).cast(schema))
-            if number % _TOLD_EACH == 0 or number == len(times):
-                progress(f"features of {number} of {len(times)} days, up to {time:%Y-%m-%d}")
-            if pause:
-                pause("")
+            progress(f"features of {begin + len(some)} of {len(times)} days, up to {some[-1]:%Y-%m-%d}")
 
 
 _LIFE = (pa.field("life_start", TIME), pa.field("life_end", TIME), pa.field("life_failed", pa.bool_()))
-_TOLD_EACH = 10
 
 
 def _told(asked: pa.Table, lifetimes: pa.Table, kind: Kind) -> pa.Table:

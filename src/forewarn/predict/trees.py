@@ -142,6 +142,7 @@ class TreesPredictor:
             model=self.name,
             learned_from=self.learned_from,
             unknown_because=unknown_because,
+            only_watch=bool(self.card.caution),
         )
 
     def _missing(self) -> str:
