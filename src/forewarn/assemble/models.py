@@ -1,9 +1,9 @@
 """Trains and judges models on recordings, from what the command line says."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
 
@@ -15,12 +15,14 @@ from forewarn.domain.inventory import Kind
 from forewarn.errors import ConfigurationError
 from forewarn.features.catalog import CATALOG
 from forewarn.features.labels import Cadence
-from forewarn.predict import backtest, registry, training
+from forewarn.predict import backtest, contest, registry, site_rows, training
 from forewarn.predict.history import Progress
-from forewarn.predict.scored import Evaluation
+from forewarn.predict.rules import RulePredictor
+from forewarn.predict.scored import Evaluation, horizon_of
 from forewarn.predict.settings import Algorithm, suited
-from forewarn.predict.shapes import LEARNED_KINDS, shape_of
+from forewarn.predict.shapes import LEARNED_KINDS, Shape, shape_of
 from forewarn.predict.trees import Card, TreesPredictor
+from forewarn.predict.versions import Registry
 from forewarn.state.snapshot import write_whole
 
 
@@ -55,15 +57,37 @@ class Question:
 def train(order: Order, progress: Progress) -> TreesPredictor:
     """Fit and write a model. What is wrong with the order is said before the minutes of work, not after."""
     kind, until = _kind(order.kind), _day("--until", order.until)
-    algorithm = next((known for known in get_args(Algorithm) if known == order.algorithm), None)
-    if algorithm is None:
-        raise ConfigurationError(f"--algorithm {order.algorithm}: expected {' or '.join(get_args(Algorithm))}")
-    suiting = suited(shape_of(order.recording, kind), algorithm, kind)
+    if not order.out:
+        raise ConfigurationError("say where the model goes: --out DIR, or --registry URL for a candidate of a site")
+    suiting = suited(shape_of(order.recording, kind), _algorithm(order.algorithm), kind)
     settings = replace(suiting, learned_from=order.learned_from, source=order.source)
     registry.check_free(order.out)
     made = training.train(order.recording, kind, CATALOG, progress, until, settings)
     registry.save(made, order.out)
     return made
+
+
+def candidate(order: Order, url: str, judge_days: float, progress: Progress) -> dict[str, str]:
+    """Train on a site's rows but for the newest, judge it on those against the champion, and keep it beside that.
+
+    The champion is the registry's, else what comes in the package, else the rules.
+    """
+    kind, kept = _kind(order.kind), Registry(url, CATALOG)
+    rows = site_rows.read(order.recording)
+    settings = replace(suited(Shape.SITE, _algorithm(order.algorithm), kind), learned_from=order.learned_from)
+    judged_since = rows.until - horizon_of(contest.HORIZON) - timedelta(days=judge_days)
+    made = training.train(order.recording, kind, CATALOG, progress, judged_since - settings.embargo, settings)
+    champion = kept.serving(kind).model or registry.starter(kind, CATALOG) or RulePredictor(kind)
+    progress(f"judging it against {champion.name}")
+    verdict = contest.contest(made, champion, rows, made.card.outcomes_until)
+    version = kept.add(made, {**verdict.told(), "made_at": rows.until.isoformat()})
+    return {"version": version, "champion": champion.name, "refusal": verdict.refusal}
+
+
+def candidate_sentence(made: Mapping[str, str]) -> str:
+    """What came of it, in a sentence."""
+    said = made["refusal"] or f"it is not worse than {made['champion']}"
+    return f"Candidate {made['version']} is kept: {said}."
 
 
 def evaluate(question: Question, progress: Progress) -> tuple[tuple[str, Evaluation], ...]:
@@ -89,6 +113,13 @@ def evaluate(question: Question, progress: Progress) -> tuple[tuple[str, Evaluat
         progress("drawing the report")
         write_whole(question.report, report.report(found, judged[1:]).encode())
     return judged
+
+
+def _algorithm(text: str) -> Algorithm:
+    found: Algorithm | None = next((known for known in get_args(Algorithm) if known == text), None)
+    if found is None:
+        raise ConfigurationError(f"--algorithm {text}: expected {' or '.join(get_args(Algorithm))}")
+    return found
 
 
 def _name(url: str, model: TreesPredictor) -> str:

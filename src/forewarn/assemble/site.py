@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from forewarn import upkeep
 from forewarn.act import cordons
 from forewarn.act.cordons import Cordons, CordonSettings
 from forewarn.act.executor import Executor
@@ -59,11 +60,13 @@ from forewarn.state.windows import Windows
 from forewarn.store.duckdb import DuckDBSettings, DuckDBStore
 from forewarn.store.layout import joined
 from forewarn.store.mapping import Mapper, MappingSettings
+from forewarn.upkeep import Upkeep, UpkeepSettings
 from forewarn.web.app import create_app
 from forewarn.web.server import Server, serve
 from forewarn.web.settings import WebSettings
 
 AUDIT_FILE = "audit.jsonl"
+JUDGED_MAX = 10_000  # forecasts of the ledger by which a model is held to its word
 DATABASE_FILE = "state.sqlite"
 
 
@@ -88,7 +91,7 @@ class PredictSettings:
 
     models: Mapping[str, str] = field(default_factory=dict)
     """Per component kind the folder or URL of a model that `forewarn train` wrote, or "rules"; a kind not named takes
-    the model that comes with Forewarn, and rules where there is none."""
+    the champion of the site's registry, else the model that comes with Forewarn, and rules where there is none."""
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.models) - set(COMPONENT_KINDS)):
@@ -116,6 +119,7 @@ class SiteSettings:
     control: ControlSettings = field(default_factory=ControlSettings)
     web: WebSettings = field(default_factory=WebSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    upkeep: UpkeepSettings = field(default_factory=UpkeepSettings)
 
 
 def build_forecaster(settings: PredictSettings | None = None) -> Forecaster:
@@ -128,7 +132,10 @@ def build_forecaster(settings: PredictSettings | None = None) -> Forecaster:
 
 
 def _predictors(kind: Kind, settings: PredictSettings) -> tuple[Predictor, ...]:
-    model = _model(kind, settings.models.get(kind, ""))
+    return _with_rules(kind, _model(kind, settings.models.get(kind, "")))
+
+
+def _with_rules(kind: Kind, model: TreesPredictor | None) -> tuple[Predictor, ...]:
     if model is None:
         return (RulePredictor(kind),)
     return (JointPredictor(model, CATALOG), RulePredictor(kind, acting(kind)))
@@ -195,6 +202,8 @@ class Site:
         self.mapper = Mapper(settings=settings.mapping)
         self._taking = threading.Lock()
         self._placing: Placing | None = None
+        self._control: Control | None = None
+        self.upkeep = Upkeep(self._kept_up(), CATALOG, folder, clock, settings.upkeep)
         self._log(self.store.notices, Severity.WARNING)
 
     @property
@@ -223,19 +232,56 @@ class Site:
 
     def control(self, driver: Driver) -> Control:
         """The control loop over `driver`. Where no mode goes beyond `observe` it is handed nothing that could write."""
-        policy = with_default_thresholds(self.settings.policy, self.forecaster.thresholds(self.settings.policy.horizon))
-        return Control(
+        self._control = Control(
             driver if self.acts else Watched(driver),
             self.store,
             CATALOG,
             self.forecaster,
-            Rules(policy, self.settings.authority, self.settings.windows),
+            Rules(self._policy(), self.settings.authority, self.settings.windows),
             self.memory,
             self._hands(driver) if self.acts else None,
             self.clock,
             self.settings.control,
             *([self.alerter.tell] if self.alerter else []),
         )
+        return self._control
+
+    def adopt(self, kind: Kind, model: TreesPredictor) -> None:
+        """Let another model forecast a kind, by its own thresholds, from the next cycle on."""
+        if model.card.shape not in SERVED:
+            raise ModelError(f"{model.name} learned from {model.card.shape}: it can be judged, not asked")
+        self.forecaster = self.forecaster.having(kind, _with_rules(kind, model))
+        if self._control:
+            self._control.adopt(self.forecaster, self._policy())
+
+    def start_upkeep(self, stopped: Callable[[], bool]) -> Callable[[], None]:
+        """Keep models up on a thread of its own until `stopped`; returns what waits for its end."""
+        thread = threading.Thread(target=self.upkeep.run, args=(stopped,), name="upkeep")
+        thread.start()
+        return thread.join
+
+    def _policy(self) -> PolicySettings:
+        policy = self.settings.policy
+        return with_default_thresholds(policy, self.forecaster.thresholds(policy.horizon))
+
+    def _kept_up(self) -> upkeep.Site:
+        memory = self.memory
+        return upkeep.Site(
+            store=self.store,
+            failures=memory.failures,
+            requests=memory.orders.requests,
+            moves=memory.journal.recent,
+            judged=lambda: memory.ledger.recent(JUDGED_MAX),
+            simulated=self._simulated,
+            say=lambda line: memory.log.append([line]),
+            serve=self.adopt,
+            pinned=frozenset(Kind(name) for name in self.settings.predict.models),
+        )
+
+    def _simulated(self) -> bool:
+        """Whether any host that the last cycle saw is simulated."""
+        snapshot = self.memory.snapshot.read()
+        return snapshot is not None and snapshot.simulated
 
     def take(self, shown: Mapping[str, Iterable[Sample]], now: datetime) -> None:
         """Store what the hosts' exporters show, each host's scrape whole, in one batch. Safe to call from threads."""

@@ -179,6 +179,17 @@ def _rests(step: LadderStep, probability: float | None, watch_mark: float) -> bo
     return probability <= watch_mark
 
 
+def _climbed(
+    step: LadderStep | None, forecast: FailureForecast, situation: Situation, settings: PolicySettings, now: datetime
+) -> LadderStep:
+    """One step of the ladder; what was learned from simulated faults never goes past watch on a host that is real."""
+    after = climb(step, forecast, settings, now)
+    host = situation.cluster.host_by_name.get(forecast.host)
+    if not forecast.only_watch or after.rung in (Rung.CLEAR, Rung.WATCH) or (host and host.simulated):
+        return after
+    return _onto(after, Rung.WATCH, now, after.cycles_above, after.cycles_below)
+
+
 def _descend(
     step: LadderStep, probability: float, threshold: float, above: int, settings: PolicySettings, now: datetime
 ) -> LadderStep:
@@ -209,7 +220,7 @@ def next_ladder(situation: Situation, settings: PolicySettings, now: datetime) -
     for forecast in situation.forecasts:
         step = before.get(forecast.component)
         if step is None or not _rests(step, forecast.within(horizon), marks[forecast.kind]):
-            step = climb(step, forecast, settings, now)
+            step = _climbed(step, forecast, situation, settings, now)
         after[forecast.component] = step
     present = situation.cluster.component_by_id
     kept = (step for name, step in before.items() if name not in after and name in present)

@@ -47,6 +47,7 @@ class FailureForecast:
     model: str = ""  # name and version of what forecast this, "rules" included
     learned_from: str = ""  # "public drives 2013-15", "rules", ...
     unknown_because: str = ""
+    only_watch: bool = False  # learned from simulated faults: by itself it moves nothing off a host that is real
 
     @property
     def unknown(self) -> bool:

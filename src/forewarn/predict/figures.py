@@ -129,7 +129,7 @@ def _estimates(rows: Judged, seed: int) -> dict[str, Estimate]:
     """Each measure with the 2.5 % and 97.5 % points over drawn sets of parts."""
     random = np.random.default_rng(seed)
     parts, place = np.unique(rows.part, return_inverse=True)
-    drawn = _Drawn(rows, place)
+    drawn = Drawn(rows, place)
     measures: dict[str, Callable[[Floats], float]] = {
         "average precision": drawn.average_precision,
         "ROC AUC": drawn.roc_auc,
@@ -153,7 +153,7 @@ def _estimate(value: float, drawn: Sequence[float]) -> Estimate:
     return Estimate(value, low, high)
 
 
-class _Drawn:
+class Drawn:
     """Measures of rows whose parts have weights; what does not depend on them is computed once."""
 
     def __init__(self, rows: Judged, place: Numbers) -> None:
@@ -195,6 +195,17 @@ class _Drawn:
         rows = weight[self._place]
         rate = float(rows @ self._failed / rows.sum())
         return float(1.0 - rows @ self._squares / rows.sum() / (rate * (1.0 - rate))) if 0.0 < rate < 1.0 else np.nan
+
+    def brier(self, weight: Floats) -> float:
+        """The mean squared difference between what was said and what came."""
+        rows = weight[self._place]
+        return float(rows @ self._squares / rows.sum())
+
+    def off_by(self, weight: Floats) -> float:
+        """By which factor the expected number of failures is off from the one that came, as |ln|."""
+        rows = weight[self._place]
+        came, said = float(rows @ self._failed), float(rows @ self._rows.probability)
+        return float(abs(np.log(max(said, 1e-12) / came))) if came else np.nan
 
     def log_loss_skill(self, weight: Floats) -> float:
         rows = weight[self._place]

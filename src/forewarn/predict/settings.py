@@ -88,6 +88,16 @@ def suited(shape: Shape, algorithm: Algorithm, kind: Kind | None = None) -> Trai
             later_share=0.01,
             calibrate_prior=500.0,
         ),
+        Shape.SITE: TrainingSettings(
+            trees=120,
+            depth=4,
+            leaf_weight=3.0,
+            columns_share=0.5,
+            keep=1.0,
+            small_share=0.0,
+            calibrate_days=30,
+            threads=1,  # rows are few, and the controller beside it needs the other cores
+        ),
         Shape.DIMMS: TrainingSettings(
             trees=150, depth=6, leaf_weight=5.0, bins=256, keep=1.0, small_share=0.0, calibrate_days=0, embargo_days=0
         ),

@@ -66,6 +66,8 @@ class Card:
     algorithm: str = "boosting"
     offset: str = ""  # a column, in log-odds, that is added to the baseline; the trees correct it
     rates: dict[str, float] = field(default_factory=dict)  # per system, "" for all: failures per node-day, frozen
+    data: str = ""  # digest of the rows of a site's own history; the same rows give the same model
+    reference: dict[str, list[list[float]]] = field(default_factory=dict)  # per column: bins and shares, for drift
     caution: str = ""  # what whoever reads a forecast must know of where it comes from
 
 
@@ -140,6 +142,7 @@ class TreesPredictor:
             model=self.name,
             learned_from=self.learned_from,
             unknown_because=unknown_because,
+            only_watch=bool(self.card.caution),
         )
 
     def _missing(self) -> str:
