@@ -221,6 +221,7 @@ MEMORY_METRICS = (
         "addresses",
         device_label="dimm_label",
     ),
+    _dimm("dimm_multi_bit", "forewarn_dimm_multi_bit_errors_total", "corrected errors of several bits or symbols"),
     Metric("memory_total", Kind.HOST, "node_memory_MemTotal_bytes", "memory of the host", "bytes"),
     Metric(
         "memory_available",

@@ -93,6 +93,11 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "Widest fault that explains a DIMM's corrected errors: 0 unknown, 1 cell, 2 column, 3 row, 4 bank, 5 device",
         "dimm_label",
     ),
+    _agent(
+        "forewarn_dimm_multi_bit_errors_total",
+        "Corrected errors of a DIMM in several bits or symbols at once, as the firmware tells",
+        "dimm_label",
+    ),
     _agent("forewarn_dimm_error_addresses", "Different addresses of a DIMM's corrected errors", "dimm_label"),
     _agent(
         "forewarn_memory_firmware_first",

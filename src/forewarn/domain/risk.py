@@ -46,6 +46,7 @@ class FailureForecast:
     model: str = ""  # name and version of what forecast this, "rules" included
     learned_from: str = ""  # "public drives 2013-15", "rules", ...
     unknown_because: str = ""
+    look_at: str = ""  # what a person should see to though the part is sound: "the feed of PSU2 is lost: ..."
 
     @property
     def unknown(self) -> bool:

@@ -42,4 +42,4 @@ def fresh(
 
 
 def _silenced(forecast: FailureForecast, because: str) -> FailureForecast:
-    return replace(forecast, probabilities=(), low=(), high=(), reasons=(), unknown_because=because)
+    return replace(forecast, probabilities=(), low=(), high=(), reasons=(), unknown_because=because, look_at="")

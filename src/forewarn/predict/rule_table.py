@@ -9,7 +9,10 @@ Sources in short: [DRAM09] Schroeder, Pinheiro, Weber, "DRAM Errors in the Wild"
 Weber, Barroso, "Failure Trends in a Large Disk Drive Population", FAST 2007. [MTTF07] Schroeder, Gibson, "Disk Failures
 in the Real World", FAST 2007. [CLOUD10] Vishwanath, Nagappan, "Characterizing Cloud Computing Hardware Reliability",
 SoCC 2010. [CORR17] Zhuo et al., "Understanding and Mitigating Packet Corruption in Data Center Networks", SIGCOMM 2017.
-[FLASH16] Schroeder, Lagisetty, Merchant, "Flash Reliability in Production", FAST 2016.
+[FLASH16] Schroeder, Lagisetty, Merchant, "Flash Reliability in Production", FAST 2016. [MODES15] Sridharan et al.,
+"Memory Errors in Modern Systems", ASPLOS 2015. [DDR4-23] Beigi et al., "A Systematic Study of DDR4 DRAM Faults in the
+Field", HPCA 2023. [BITS22] Li et al., "From Correctable Memory Errors to Uncorrectable Memory Errors: What Error Bits
+Tell", SC 2022.
 """
 
 from collections.abc import Mapping
@@ -33,6 +36,7 @@ class Comparison(StrEnum):
     AT_LEAST = "at least"
     AT_MOST = "at most"
     BIT = "has the bit"
+    NEAR_ZERO = "at most so far from 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +49,29 @@ class Grade:
 
 
 @dataclass(frozen=True, slots=True)
+class Excuse:
+    """What explains signs of a part from outside of it: while it holds, they say nothing of the part.
+
+    `feature` looks back as far as the signs do. While `now`, the same quantity as of now, meets the limit too, a person
+    is told what to look at: `look_at`, with the part's name for `{device}`.
+    """
+
+    feature: str
+    now: str
+    comparison: Comparison
+    limit: float
+    reason: str
+    look_at: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sign:
     """One feature and what its values mean, mildest grade first; the worst grade reached counts.
 
     Signs of one `family` tell of the same trouble in other words or windows, so only the worst of a family counts;
-    families are independent hazards. `only_if` is a further feature that must reach a value too.
+    families are independent hazards. `only_if` is a further feature that must reach a value too; under any of `unless`
+    the sign is not shown.
     """
 
     kind: Kind
@@ -59,6 +81,7 @@ class Sign:
     family: str
     comparison: Comparison = Comparison.AT_LEAST
     only_if: tuple[str, Comparison, float] | None = None
+    unless: tuple[Excuse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +142,24 @@ MEMORY_SIGNS = (
     Sign(
         Kind.MEMORY, "dimm_uncorrected_increase_7d", (Grade(1, 0.3),),
         f"[DRAM09], as above; {JUDGEMENT}", "uncorrected",
+    ),
+    Sign(
+        Kind.MEMORY, "dimm_fault_mode_last", (Grade(2, 0.03), Grade(3, LOOK), Grade(4, 0.15), Grade(5, 0.25)),
+        f"[MODES15], [DDR4-23]: faults wider than a cell (column, row, bank, device) are a minority that causes most "
+        f"uncorrected errors, the wider the likelier; {JUDGEMENT}", "mode",
+    ),
+    Sign(
+        Kind.MEMORY, "dimm_multi_bit_increase_1h", (Grade(1, 0.12, DAYS), Grade(10, 0.3, DAYS)),
+        f"[BITS22]: which bits were wrong tells more than how many errors there were; errors of several bits or "
+        f"symbols are a step from what the code can correct; {JUDGEMENT}", "bits",
+    ),
+    Sign(
+        Kind.MEMORY, "dimm_multi_bit_increase_1d", (Grade(1, 0.12, DAYS), Grade(10, 0.3, DAYS)),
+        f"[BITS22], as above, once the open hour is over; {JUDGEMENT}", "bits",
+    ),
+    Sign(
+        Kind.MEMORY, "dimm_multi_bit_increase_7d", (Grade(1, 0.06), Grade(10, 0.15)),
+        f"[BITS22], as above; {JUDGEMENT}", "bits",
     ),
 )  # fmt: skip
 
@@ -198,23 +239,58 @@ NETWORK_SIGNS = (
     ),
 )  # fmt: skip
 
+_FEED = "the feed of {device} is lost: look at the PDU and the cord; the supply itself is not suspected"
+FEED_LOST = (
+    Excuse(
+        "psu_input_lost_max_1h", "psu_input_lost_last", Comparison.AT_LEAST, 1, "input lost", _FEED,
+        "IPMI 2.0, table 42-3, type 08h, offset 3 (input lost); Redfish PowerSupply, LineInputStatus LossOfInput",
+    ),
+    Excuse(
+        "psu_input_volts_min_1h", "psu_input_volts_last", Comparison.NEAR_ZERO, 20, "input lost", _FEED,
+        f"vendors' data sheets: supplies start at 36 V (DC) or 90 V (AC) of input; a sensor's zero is coarse; "
+        f"{JUDGEMENT}",
+    ),
+)  # fmt: skip
+
 POWER_SIGNS = (
     Sign(
         Kind.POWER, "psu_state_max_1h", (Grade(1, LOOK), Grade(2, 0.35, DAY)),
-        f"IPMI 2.0, sensor thresholds: non-critical and critical; {JUDGEMENT}", "state",
+        f"IPMI 2.0, sensor thresholds: non-critical and critical; {JUDGEMENT}", "state", unless=FEED_LOST,
+    ),
+    Sign(
+        Kind.POWER, "psu_failed_max_1h", (Grade(1, 0.9, HOURS),),
+        f"IPMI 2.0, table 42-3, type 08h, offset 1 (failure detected); Redfish PowerSupply, Health Critical; "
+        f"{JUDGEMENT}", "state", unless=FEED_LOST,
+    ),
+    Sign(
+        Kind.POWER, "psu_failure_predicted_max_1h", (Grade(1, 0.5, DAYS),),
+        f"IPMI 2.0, table 42-3, type 08h, offset 2 (predictive failure); Redfish PowerSupply, FailurePredicted; "
+        f"{JUDGEMENT}", "state",
+    ),
+    Sign(
+        Kind.POWER, "psu_present_last", (Grade(0, 0.3, DAY),),
+        f"IPMI 2.0, table 42-3, type 08h, offset 0 (presence): a supply that was there today and is gone; it was "
+        f"pulled, or is no longer seen; {JUDGEMENT}", "presence",
+        comparison=Comparison.AT_MOST, only_if=("psu_present_changes_1d", Comparison.AT_LEAST, 1),
+    ),
+    Sign(
+        Kind.POWER, "psu_present_last", (Grade(0, 0.3, DAY),),
+        f"IPMI 2.0, table 42-3, as above: windows of a day do not see the open hour; {JUDGEMENT}", "presence",
+        comparison=Comparison.AT_MOST, only_if=("psu_present_changes_6h", Comparison.AT_LEAST, 1),
     ),
     Sign(
         Kind.POWER, "psu_output_volts_share", (Grade(0.97, LOOK), Grade(0.95, 0.3, DAY), Grade(0.92, 0.6, HOURS)),
         f"EPS12V and ATX12V design guides: 12 V within 5 %; held against the supply's own week; {JUDGEMENT}", "output",
-        comparison=Comparison.AT_MOST,
+        comparison=Comparison.AT_MOST, unless=FEED_LOST,
     ),
     Sign(
         Kind.POWER, "psu_output_volts_stddev_1h", (Grade(0.12, LOOK), Grade(0.25, 0.2, DAYS), Grade(0.5, 0.4, DAY)),
-        f"EPS12V design guide: ripple of at most 120 mV on 12 V; {JUDGEMENT}", "output",
+        f"EPS12V design guide: ripple of at most 120 mV on 12 V; {JUDGEMENT}", "output", unless=FEED_LOST,
     ),
     Sign(
         Kind.POWER, "psu_fan_speed_share", (Grade(0.6, LOOK), Grade(0.3, 0.2, DAYS), Grade(0.05, 0.4, DAY)),
         f"{JUDGEMENT}: a supply whose fan stops overheats", "cooling", comparison=Comparison.AT_MOST,
+        unless=FEED_LOST,
     ),
     Sign(
         Kind.POWER, "psu_temperature_max_1h", (Grade(65, LOOK), Grade(75, 0.2, DAYS), Grade(85, 0.4, DAY)),
@@ -234,6 +310,9 @@ POWER_SIGNS = (
         f"EPS12V design guide: ripple of at most 120 mV on 12 V; {JUDGEMENT}", "board",
     ),
 )  # fmt: skip
+
+# The excuses of each kind; whichever sign they stand at, all are told.
+EXCUSES: Mapping[Kind, tuple[Excuse, ...]] = {Kind.POWER: FEED_LOST}
 
 SIGNS: tuple[Sign, ...] = (*CPU_SIGNS, *MEMORY_SIGNS, *DISK_SIGNS, *NETWORK_SIGNS, *POWER_SIGNS)
 
@@ -261,6 +340,7 @@ TELLING: Mapping[Kind, tuple[tuple[str, str], ...]] = {
     ),
     Kind.POWER: (
         ("psu_state_last", "sensor state"),
+        ("psu_failed_last", "failure flag"),
         ("psu_output_volts_last", "output voltage"),
         ("psu_temperature_last", "temperature"),
         ("psu_fan_speed_last", "fan speed"),
