@@ -220,9 +220,7 @@ def test_a_supply_that_fails_with_its_feed_there_is_suspected(values: dict[str, 
 
 def test_a_prediction_and_heat_count_without_a_feed_too() -> None:
     lost = {"psu_input_lost_max_1h": 1.0}
-    assert week(Kind.POWER, psu_failure_predicted_max_1h=1, **lost) == week(
-        Kind.POWER, psu_failure_predicted_max_1h=1
-    )
+    assert week(Kind.POWER, psu_failure_predicted_max_1h=1, **lost) == week(Kind.POWER, psu_failure_predicted_max_1h=1)
     assert week(Kind.POWER, psu_temperature_max_1h=90, **lost) > RulePredictor(Kind.POWER).threshold(WEEK)
 
 

@@ -19,6 +19,9 @@ Given = Mapping[Key, Sample]  # what one collector gave in a round
 
 # The label that names the part a series is of; the first that a series has holds.
 PART_LABELS = ("device", "chip", "dimm_label", "master", "cpu")
+# Sensors and supplies of a BMC have a name instead.
+SUPPLY, SENSOR = "forewarn_psu_", "ipmi_"
+ANSWERS = "forewarn_telemetry_bmc_up"  # 0: what its collector does not show is not missing, it could not be asked
 # Shares that are counters to smartctl_exporter, and fall as a drive wears or recovers.
 SHARES = re.compile(r"smartctl_device_(available_spare(_threshold)?|percentage_used|critical_warning)")
 # The kernel itself says that these may fall a little: time is accounted in another place than it is read.
@@ -97,6 +100,7 @@ class _Comparison:
         self._vanished = Counter(before.vanished)
         self._stuck: dict[str, list[Sample]] = {}
         self._beyond: Counter[str] = Counter()
+        self._silent: set[str] = set()
 
     def keep_series(self) -> None:
         """Remember every series, because it cannot be told which are those of a collector that failed."""
@@ -105,18 +109,20 @@ class _Comparison:
     def take(self, collector: str, samples: Given) -> None:
         """Compare what one collector gave."""
         self._asked[collector] = self._now_s
-        meant: dict[str, str] = {}  # by name: counter, sensor or neither; a scrape has few names and many series
+        meant: dict[str, str] = {}  # by name: counter, sensor, ... or nothing; a scrape has few names and many series
         for key, sample in samples.items():
             name = sample.name
             if name not in meant:
                 meant[name] = self._meaning(name)
-            part = _part(sample.labels)
+            part = _part(sample)
             if part and not part.startswith("/"):  # what is mounted comes and goes
                 self._parts[collector, part] = self._now_s
             if not meant[name]:
                 continue
             if len(self._counters) + len(self._sensors) >= self._settings.series_max:
                 self._beyond[collector] += 1
+            elif meant[name] == "answers":
+                self._hear(collector, sample)
             elif meant[name] == "counter":
                 self._count(collector, part, hash(key), sample)
             else:
@@ -125,7 +131,14 @@ class _Comparison:
     def _meaning(self, name: str) -> str:
         if self._sensor.fullmatch(name):
             return "sensor"
+        if name == ANSWERS:
+            return "answers"
         return "counter" if type_of(name) == "counter" and not SHARES.fullmatch(name) else ""
+
+    def _hear(self, collector: str, sample: Sample) -> None:
+        if not sample.value:
+            self._silent.add(collector)
+            self._asked[collector] = self._before.asked.get(collector, self._now_s)
 
     def _count(self, collector: str, part: str, series: int, sample: Sample) -> None:
         before = self._before.counters.get(series)
@@ -146,7 +159,7 @@ class _Comparison:
             if (collector, part) in self._parts or self._now_s - seen > self._settings.gone_for_s:
                 continue
             self._parts[collector, part] = seen
-            if collector in given and seen == self._before.asked.get(collector):
+            if collector in given.keys() - self._silent and seen == self._before.asked.get(collector):
                 self._vanished[collector] += 1
 
     def remembered(self) -> Remembered:
@@ -170,16 +183,23 @@ class _Comparison:
         for collector, stuck in sorted(self._stuck.items()):
             yield Sample("forewarn_telemetry_stuck_sensors", {"collector": collector}, float(len(stuck)))
             for sample in stuck[:STUCK_TOLD_MAX]:
-                yield Sample("forewarn_telemetry_stuck", {"collector": collector, "series": _written(sample)}, 1.0)
+                device = label_text(_part(sample) or _sensor(sample))
+                labels = {"collector": collector, "device": device, "series": _written(sample)}
+                yield Sample("forewarn_telemetry_stuck", labels, 1.0)
         for collector, count in sorted(self._beyond.items()):
             yield Sample("forewarn_telemetry_not_compared", {"collector": collector}, float(count))
 
 
-def _part(labels: Mapping[str, str]) -> str:
+def _part(sample: Sample) -> str:
+    """The part that a series is of; empty where it names none, or may come and go though its part stays."""
     for label in PART_LABELS:
-        if part := labels.get(label):
+        if part := sample.labels.get(label):
             return part
-    return ""
+    return sample.labels.get("name", "") if sample.name.startswith(SUPPLY) else ""
+
+
+def _sensor(sample: Sample) -> str:
+    return sample.labels.get("name", "") if sample.name.startswith(SENSOR) else ""
 
 
 def _written(sample: Sample) -> str:

@@ -6,6 +6,7 @@ is made up. Nothing here needs a privilege.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from forewarn.collect.tree import Tree, label_text, parse_number
@@ -44,6 +45,15 @@ CPU_WORDS = (
     ("physical id", "package"),
     ("core id", "core"),
 )
+
+
+@dataclass(frozen=True)
+class CpuSettings:
+    """What is read of the CPUs; `/proc` and `/sys` ask no privilege."""
+
+    clocks: bool = True
+    """Whether the clock of each core is read. Each reading wakes the core that it asks, which hosts that sell whole
+    cores may not want."""
 
 
 def parse_stat(text: str) -> Iterator[Sample]:
@@ -145,8 +155,8 @@ class CpuCollector:
 
     name = "cpu"
 
-    def __init__(self, root: Path = Path("/")) -> None:
-        self._tree = Tree(root)
+    def __init__(self, root: Path = Path("/"), settings: CpuSettings | None = None) -> None:
+        self._tree, self._settings = Tree(root), settings or CpuSettings()
         self._info: tuple[Sample, ...] = ()
         self._places: dict[str, tuple[str, str]] = {}
 
@@ -154,7 +164,7 @@ class CpuCollector:
         """Read every CPU once; raises SourceAbsent where there is nothing to read."""
         text = self._tree.text("proc/stat")
         times = list(parse_stat(text or ""))
-        frequencies = list(read_frequencies(self._tree))
+        frequencies = list(read_frequencies(self._tree)) if self._settings.clocks else []
         throttles = list(read_throttles(self._tree, self._places))
         alarms = list(parse_interrupts(self._tree.words("proc/interrupts")))
         online = list(read_online(self._tree))

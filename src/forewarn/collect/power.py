@@ -7,9 +7,10 @@ Names, labels and the naming of chips are node_exporter's (collectors `hwmon`, `
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from forewarn.collect.tree import Tree
+from forewarn.collect.tree import Tree, pattern
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import SourceAbsent
 
@@ -97,8 +98,20 @@ def hwmon_name(kind: str, element: str) -> tuple[str, float]:
     return name + suffix, factor
 
 
-def read_hwmon(tree: Tree) -> Iterator[Sample]:
-    """Every sensor of every chip."""
+@dataclass(frozen=True)
+class PowerSettings:
+    """Which sensors of the board are read.
+
+    Sensors ask no privilege; counters of energy (RAPL) are root's, or of who has CAP_DAC_READ_SEARCH.
+    """
+
+    chips_ignored: str = ""
+    """Regular expression over whole names of hwmon's chips, as the label `chip` has them: these are not read. For chips
+    whose bus is slow or broken; a sensor that hangs is given up by `collector_timeout_s` as well."""
+
+
+def read_hwmon(tree: Tree, ignored: re.Pattern[str] | None = None) -> Iterator[Sample]:
+    """Every sensor of every chip, but of chips whose name is `ignored`."""
     folders = [f"{CHIPS}/{entry}" for entry in tree.names(CHIPS)]
     devices = {folder: _device(tree, folder) for folder in folders}
     chips_of = Counter(devices.values())
@@ -107,6 +120,8 @@ def read_hwmon(tree: Tree) -> Iterator[Sample]:
         chip = device or clean_name(name) or clean_name(folder.rpartition("/")[2])
         if device and name and chips_of[device] > 1:  # several chips on one device
             chip = f"{device}_{clean_name(name)}"
+        if ignored is not None and ignored.fullmatch(chip):
+            continue
         if name:
             yield Sample("node_hwmon_chip_names", {"chip": chip, "chip_name": clean_name(name)}, 1.0)
         yield from _sensors(tree, folder, chip)
@@ -184,7 +199,6 @@ def read_thermal(tree: Tree) -> Iterator[Sample]:
 
 
 SOURCES: tuple[tuple[str, Callable[[Tree], Iterator[Sample]]], ...] = (
-    ("hwmon", read_hwmon),
     ("rapl", read_rapl),
     ("power_supply", read_supplies),
     ("thermal", read_thermal),
@@ -196,12 +210,15 @@ class PowerCollector:
 
     name = "power"
 
-    def __init__(self, root: Path = Path("/")) -> None:
-        self._tree = Tree(root)
+    def __init__(self, root: Path = Path("/"), settings: PowerSettings | None = None) -> None:
+        """Raises ConfigurationError for a setting that is no regular expression."""
+        self._tree, self._settings = Tree(root), settings or PowerSettings()
+        self._ignored = pattern("agent.power.chips_ignored", self._settings.chips_ignored)
 
     def collect(self) -> Iterator[Sample]:
         """Read every sensor once; raises SourceAbsent where there is none at all, as in most VMs."""
-        found = {source: list(read(self._tree)) for source, read in SOURCES}
+        found = {"hwmon": list(read_hwmon(self._tree, self._ignored))}
+        found |= {source: list(read(self._tree)) for source, read in SOURCES}
         for samples in found.values():
             yield from samples
         yield from self._tree.report(self.name, [(source, bool(samples)) for source, samples in found.items()])

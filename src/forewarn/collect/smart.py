@@ -2,6 +2,9 @@
 
 Asking wakes and slows drives, so it happens at an interval of its own and the answers stand in between. Each drive has
 a time limit; one that hangs or answers nonsense hides no other. Parsing is `smart_json.py`'s.
+
+Privilege: read access to the drives (group `disk`), CAP_SYS_RAWIO for ATA and SCSI, CAP_SYS_ADMIN for NVMe; recorded
+answers ask none.
 """
 
 import json

@@ -168,7 +168,11 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "forewarn_telemetry_backwards_total", "Times that a counter of the part ran backwards", "collector", "device"
     ),
     _agent(
-        "forewarn_telemetry_stuck", "1 for a sensor that shows the very same value for too long", "collector", "series"
+        "forewarn_telemetry_stuck",
+        "1 for a sensor that shows the very same value for too long",
+        "collector",
+        "device",
+        "series",
     ),
     _agent("forewarn_telemetry_stuck_sensors", "Sensors that stick", "collector"),
     _agent(

@@ -126,6 +126,15 @@ def _smart_derived(number: int, words: str) -> tuple[DerivedFeature, ...]:
     return (*rises, *grown, rank, *(shares if number != _HIGH_FLY_WRITES else ()))
 
 
+def _odd(key: str, kind: Kind, part: str) -> tuple[Feature, ...]:
+    """What is odd about the telemetry of a part."""
+    return (
+        _last(kind, f"{key}_vanished", f"{part} has not been seen for {{value}} s"),
+        *_increase(kind, f"{key}_backwards", f"times that a counter of the {part} fell", HOUR, DAY),
+        _last(kind, f"{key}_stuck", f"a sensor of the {part} sticks: {{value}} (1 is yes)"),
+    )
+
+
 CPU_FEATURES = (
     _last(Kind.CPU, "cpu_temperature", "CPU at {value} °C"),
     *_over(Kind.CPU, "cpu_temperature", Aggregate.MAX, (HOUR, DAY), "CPU reached {value} °C within {window}"),
@@ -138,6 +147,7 @@ CPU_FEATURES = (
     *_over(Kind.CPU, "cpu_frequency", Aggregate.MAX, (WEEK,), "slowest core reached {value} Hz within {window}"),
     *_increase(Kind.CPU, "cpu_busy_seconds", "seconds of work", HOUR),
     *_increase(Kind.CPU, "cpu_idle_seconds", "seconds of idling", HOUR),
+    *_odd("cpu", Kind.CPU, "CPU"),
 )
 
 CPU_DERIVED = (
@@ -176,6 +186,7 @@ MEMORY_FEATURES = (
     _last(Kind.MEMORY, "memory_corrupted", "{value} bytes of the host's memory taken offline for errors"),
     _last(Kind.MEMORY, "memory_available", "{value} bytes of memory available on the host"),
     _last(Kind.MEMORY, "memory_total", "{value} bytes of memory in the host"),
+    *_odd("dimm", Kind.MEMORY, "DIMM"),
 )
 
 MEMORY_DERIVED = (
@@ -215,6 +226,7 @@ DISK_FEATURES = (
     *_increase(Kind.DISK, "disk_read_seconds", "seconds of reading", HOUR, DAY),
     *_increase(Kind.DISK, "disk_writes", "writes", HOUR, DAY),
     *_increase(Kind.DISK, "disk_write_seconds", "seconds of writing", HOUR, DAY),
+    *_odd("disk", Kind.DISK, "drive"),
 )
 
 DISK_DERIVED = (
@@ -254,6 +266,7 @@ NETWORK_FEATURES = (
     *_increase(Kind.NETWORK, "nic_carrier_changes", "losses and returns of the link", HOUR, SIX_HOURS, DAY, WEEK),
     *_increase(Kind.NETWORK, "nic_receive_bytes", "bytes received", HOUR),
     *_increase(Kind.NETWORK, "nic_transmit_bytes", "bytes sent", HOUR),
+    *_odd("nic", Kind.NETWORK, "NIC"),
     _last(Kind.NETWORK, "nic_up", "link state {value} (1 is up)"),
     _last(Kind.NETWORK, "nic_speed", "link at {value} bytes per second"),
     *_over(Kind.NETWORK, "nic_speed", Aggregate.MAX, (WEEK,), "link reached {value} bytes per second within {window}"),
@@ -317,6 +330,11 @@ POWER_FEATURES = (
         (HOUR, DAY),
         "sensors of the supply said {value} (1 warning, 2 critical) within {window}",
     ),
+    *_odd("psu", Kind.POWER, "supply"),
+    _last(Kind.POWER, "bmc_up", "BMC answers: {value} (1 is yes)"),
+    _last(Kind.POWER, "bmc_silent", "BMC has not answered for {value} s"),
+    _last(Kind.POWER, "bmc_stuck", "readings of the BMC stick: {value} (1 is yes)"),
+    *_increase(Kind.POWER, "bmc_resets", "restarts of the BMC", DAY),
     _last(Kind.POWER, "board_volts_alarm", "{value} voltage alarms of the board"),
     *_over(
         Kind.POWER, "board_volts_alarm", Aggregate.MAX, (HOUR,), "{value} voltage alarms of the board within {window}"

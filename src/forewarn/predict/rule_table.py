@@ -204,6 +204,11 @@ DISK_SIGNS = (
         Kind.DISK, "nvme_media_errors_increase_1d", (Grade(1, 0.03), Grade(10, 0.12), Grade(100, 0.3, DAYS)),
         f"[FLASH16]: uncorrectable errors come again and precede bad blocks; {JUDGEMENT}", "media",
     ),
+    Sign(
+        Kind.DISK, "disk_vanished_last", (Grade(60, LOOK),),
+        f"{JUDGEMENT}: a drive that drops off its bus may be dying, or its cable, its driver or a hand is behind it",
+        "vanished",
+    ),
 )  # fmt: skip
 
 NETWORK_SIGNS = (
@@ -277,6 +282,10 @@ POWER_SIGNS = (
         Kind.POWER, "psu_present_last", (Grade(0, 0.3, DAY),),
         f"IPMI 2.0, table 42-3, as above: windows of a day do not see the open hour; {JUDGEMENT}", "presence",
         comparison=Comparison.AT_MOST, only_if=("psu_present_changes_6h", Comparison.AT_LEAST, 1),
+    ),
+    Sign(
+        Kind.POWER, "psu_vanished_last", (Grade(300, LOOK),),
+        f"{JUDGEMENT}: a supply of which its BMC no longer tells was taken out, or no longer talks", "presence",
     ),
     Sign(
         Kind.POWER, "psu_output_volts_share", (Grade(0.97, LOOK), Grade(0.95, 0.3, DAY), Grade(0.92, 0.6, HOURS)),

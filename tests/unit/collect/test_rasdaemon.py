@@ -109,7 +109,9 @@ def test_an_agent_that_starts_anew_knows_the_addresses_and_reads_no_row_twice(tm
     assert find(machine.collector().collect(), "forewarn_dimm_fault_mode") == {"dimm_label=CPU0_DIMM_A1": 3.0}
 
 
-@pytest.mark.parametrize(("said", "wide"), [("multi-bit ECC", 1), ("multi-symbol chipkill ECC", 1), ("single-bit ECC", 0)])
+@pytest.mark.parametrize(
+    ("said", "wide"), [("multi-bit ECC", 1), ("multi-symbol chipkill ECC", 1), ("single-bit ECC", 0)]
+)
 def test_corrected_errors_of_several_bits_are_counted_and_remembered(tmp_path: Path, said: str, wide: int) -> None:
     machine, name = Machine(tmp_path, MC_EVENT), "forewarn_dimm_multi_bit_errors_total"
     machine.error("rank:0", said=said)
