@@ -37,6 +37,8 @@ from forewarn.errors import ConfigurationError, SourceAbsent
 
 log = logging.getLogger(__name__)
 
+RECORDED_SAMPLES_MAX = 5_000_000
+
 Sink = Callable[[Round], None]
 
 
@@ -265,6 +267,8 @@ def _hangs(collector: Collector, settings: AgentSettings) -> _Answer:
 def once(settings: AgentSettings, clock: Clock | None = None) -> str:
     """One round as exposition text, as `forewarn agent --once` prints it. Changes are not noticed: nobody is told."""
     clock, settings = clock or RealClock(), replace(settings, folder=None)
+    if settings.smart.recorded is not None:  # a folder may hold the drives of a whole site
+        settings = replace(settings, samples_max=max(settings.samples_max, RECORDED_SAMPLES_MAX))
     return exposition.write(collect_once(build_collectors(settings, clock), clock, settings).samples)
 
 
