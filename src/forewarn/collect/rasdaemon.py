@@ -21,6 +21,7 @@ from forewarn.clock import Clock
 from forewarn.collect.base import Collected
 from forewarn.collect.fault_mode import Address, fault_mode
 from forewarn.collect.files import Kept
+from forewarn.collect.machine_check import CORRUPT, UNCORRECTED, is_memory_code
 from forewarn.collect.tree import Tree, label_text
 from forewarn.domain.events import FailureEvent
 from forewarn.domain.inventory import Kind, component_id
@@ -30,7 +31,6 @@ from forewarn.errors import SourceAbsent
 FILE = "rasdaemon.json"
 SOURCE = "rasdaemon"
 TABLES = ("mc_event", "mce_record", "memory_failure_event")
-_UNCORRECTED, _CORRUPT = 1 << 61, 1 << 57  # IA32_MCi_STATUS: UC and PCC (Intel SDM vol. 3, 16.3.2.2)
 # What drivers call the parts of an address: skx_edac, i10nm_edac, ghes_edac. The first name that is found counts.
 NAMES: Mapping[str, tuple[str, ...]] = {
     "rank": ("PhysicalRankId", "rank"),
@@ -230,15 +230,10 @@ def _failures(table: str, row: Mapping[str, Any]) -> Iterator[FailureEvent]:
 def _machine_check(time: datetime, row: Mapping[str, Any]) -> Iterator[FailureEvent]:
     """An uncorrected machine check is a failure; surer where the processor's context was corrupt."""
     status = int(row.get("status") or 0) & (2**64 - 1)
-    if not status & _UNCORRECTED:
+    if not status & UNCORRECTED:
         return
     kind = Kind.MEMORY if is_memory_code(status & 0xFFFF) else Kind.CPU
     bank = row.get("bank_name") or f"bank {row.get('bank')}"
     said = label_text(f"uncorrected machine check, {bank}: {row.get('error_msg') or f'status {status:#x}'}")
-    event = FailureEvent(time, "", kind, "", SOURCE, said, 0.9 if status & _CORRUPT else 0.6)
+    event = FailureEvent(time, "", kind, "", SOURCE, said, 0.9 if status & CORRUPT else 0.6)
     yield replace(event, component=component_id(Kind.CPU, "", "cpu")) if kind is Kind.CPU else event
-
-
-def is_memory_code(code: int) -> bool:
-    """Whether the low half of a machine check's status speaks of a memory controller (Intel SDM vol. 3, 16.9.2)."""
-    return code & 0xEF80 == 0x0080
