@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from forewarn.domain.inventory import COMPONENT_KINDS, Kind
 from forewarn.domain.risk import HORIZONS, FailureForecast
 from forewarn.features.catalog import CATALOG
-from forewarn.predict.rule_table import BASES, EXCUSES, SIGNS, TELLING, Comparison, Sign
+from forewarn.predict.rule_table import BASES, EXCUSES, SIGNS, TELLING
+from forewarn.predict.rule_terms import Comparison, Sign
 from forewarn.predict.rules import RulePredictor
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -120,6 +121,18 @@ def test_a_forecast_carries_the_row_s_keys_and_that_it_comes_from_rules() -> Non
         (Kind.MEMORY, {"dimm_multi_bit_increase_1d": 1}),
         (Kind.MEMORY, {"dimm_multi_bit_increase_7d": 10}),
         (Kind.POWER, {"psu_failed_max_1h": 1}),
+        (Kind.CPU, {"cpu_machine_checks_increase_1h": 1}),
+        (Kind.CPU, {"cpu_machine_checks_increase_1d": 1}),
+        (Kind.CPU, {"cpu_corrected_thresholds_increase_1h": 10}),
+        (Kind.DISK, {"sas_grown_defects_increase_30d": 100}),
+        (Kind.DISK, {"sas_read_uncorrected_increase_1h": 10}),
+        (Kind.DISK, {"sas_write_uncorrected_increase_1d": 10}),
+        (Kind.DISK, {"disk_io_timeouts_increase_1h": 10}),
+        (Kind.DISK, {"disk_working_last": 0}),
+        (Kind.DISK, {"disk_readonly_filesystems_last": 1}),
+        (Kind.DISK, {"self_test_passed_last": 0}),
+        (Kind.NETWORK, {"nic_crc_errors_increase_1h": 1000}),
+        (Kind.NETWORK, {"nic_fec_uncorrectable_increase_1h": 1000}),
         (Kind.POWER, {"psu_failure_predicted_max_1h": 1}),
         (Kind.POWER, {"psu_present_last": 0, "psu_present_changes_1d": 1}),
         (Kind.POWER, {"psu_present_last": 0, "psu_present_changes_6h": 1}),
@@ -158,6 +171,11 @@ def test_a_grave_sign_passes_the_threshold_at_once(kind: Kind, values: dict[str,
         (Kind.DISK, {"nvme_critical_warning_last": 2}),
         (Kind.NETWORK, {"nic_frame_errors_increase_1h": 40}),
         (Kind.NETWORK, {"nic_speed_share": 0.1}),
+        (Kind.NETWORK, {"nic_speed_degraded_last": 1}),
+        (Kind.NETWORK, {"nic_crc_errors_increase_1h": 40}),
+        (Kind.DISK, {"nvme_error_entries_increase_1d": 1000}),
+        (Kind.DISK, {"disk_vanished_last": 75}),
+        (Kind.POWER, {"psu_vanished_last": 300}),
         (Kind.POWER, {"psu_state_max_1h": 1}),
         (Kind.POWER, {"psu_output_volts_share": 0.965}),
     ],
@@ -175,6 +193,13 @@ def test_more_corrected_errors_mean_more_risk() -> None:
 def test_the_worst_bit_counts() -> None:
     assert week(Kind.DISK, nvme_critical_warning_last=6) == week(Kind.DISK, nvme_critical_warning_last=4)
     assert week(Kind.DISK, nvme_critical_warning_last=16) == week(Kind.DISK)
+
+
+def test_old_entries_of_an_nvme_drive_s_error_log_are_no_sign_and_their_growth_is_one() -> None:
+    assert week(Kind.DISK, nvme_error_entries_increase_1d=0) == week(Kind.DISK)
+    assert [f for f in CATALOG.names(Kind.DISK) if f.startswith("nvme_error_entries") and "increase" not in f] == []
+    grown = [week(Kind.DISK, nvme_error_entries_increase_1d=entries) for entries in (0, 1, 1000)]
+    assert grown[0] < grown[1] < grown[2] < RulePredictor(Kind.DISK).threshold(WEEK)
 
 
 def test_a_port_that_was_never_plugged_in_is_no_sign() -> None:

@@ -147,6 +147,8 @@ CPU_FEATURES = (
     *_over(Kind.CPU, "cpu_frequency", Aggregate.MAX, (WEEK,), "slowest core reached {value} Hz within {window}"),
     *_increase(Kind.CPU, "cpu_busy_seconds", "seconds of work", HOUR),
     *_increase(Kind.CPU, "cpu_idle_seconds", "seconds of idling", HOUR),
+    *_increase(Kind.CPU, "cpu_machine_checks", "machine check exceptions", HOUR, DAY),
+    *_increase(Kind.CPU, "cpu_corrected_thresholds", "alarms of corrected errors", HOUR, DAY),
     *_odd("cpu", Kind.CPU, "CPU"),
 )
 
@@ -226,6 +228,15 @@ DISK_FEATURES = (
     *_increase(Kind.DISK, "disk_read_seconds", "seconds of reading", HOUR, DAY),
     *_increase(Kind.DISK, "disk_writes", "writes", HOUR, DAY),
     *_increase(Kind.DISK, "disk_write_seconds", "seconds of writing", HOUR, DAY),
+    *_increase(Kind.DISK, "nvme_error_entries", "entries in the error log", DAY, WEEK),
+    _last(Kind.DISK, "sas_grown_defects", "{value} grown defects"),
+    *_increase(Kind.DISK, "sas_grown_defects", "grown defects", DAY, MONTH),
+    *_increase(Kind.DISK, "sas_read_uncorrected", "uncorrected reads", HOUR, DAY),
+    *_increase(Kind.DISK, "sas_write_uncorrected", "uncorrected writes", HOUR, DAY),
+    *_increase(Kind.DISK, "disk_io_timeouts", "timed-out requests", HOUR, DAY),
+    _last(Kind.DISK, "disk_working", "kernel's driver still works the drive: {value} (0 is no)"),
+    _last(Kind.DISK, "disk_readonly_filesystems", "{value} file systems turned read-only"),
+    _last(Kind.DISK, "self_test_passed", "last self-test passed: {value} (0 is no)"),
     *_odd("disk", Kind.DISK, "drive"),
 )
 
@@ -266,6 +277,9 @@ NETWORK_FEATURES = (
     *_increase(Kind.NETWORK, "nic_carrier_changes", "losses and returns of the link", HOUR, SIX_HOURS, DAY, WEEK),
     *_increase(Kind.NETWORK, "nic_receive_bytes", "bytes received", HOUR),
     *_increase(Kind.NETWORK, "nic_transmit_bytes", "bytes sent", HOUR),
+    *_increase(Kind.NETWORK, "nic_crc_errors", "CRC errors of the card", HOUR, DAY),
+    *_increase(Kind.NETWORK, "nic_fec_uncorrectable", "blocks beyond error correction", HOUR, DAY),
+    _last(Kind.NETWORK, "nic_speed_degraded", "link slower than it has been or offers: {value} (1 is yes)"),
     *_odd("nic", Kind.NETWORK, "NIC"),
     _last(Kind.NETWORK, "nic_up", "link state {value} (1 is up)"),
     _last(Kind.NETWORK, "nic_speed", "link at {value} bytes per second"),

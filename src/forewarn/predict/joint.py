@@ -16,7 +16,8 @@ import pyarrow as pa
 from forewarn.domain.feature import Catalog
 from forewarn.domain.risk import FailureForecast, Reason
 from forewarn.predict.base import Curves, Floats
-from forewarn.predict.rule_table import ODDS_FACTOR, Sign
+from forewarn.predict.rule_table import ODDS_FACTOR
+from forewarn.predict.rule_terms import Sign
 from forewarn.predict.rules import WEEK, RulePredictor, acting, log_odds, odds_times
 from forewarn.predict.trees import REASONS, TreesPredictor
 

@@ -16,11 +16,10 @@ Tell", SC 2022.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 
 from forewarn.domain.inventory import Kind
+from forewarn.predict.rule_terms import Base, Comparison, Excuse, Grade, Sign
 
 JUDGEMENT = "engineering judgement"
 ODDS_FACTOR = 3.0  # how wrong a rule may well be, in odds, to either side
@@ -28,68 +27,6 @@ ODDS_FACTOR = 3.0  # how wrong a rule may well be, in odds, to either side
 # P(failure within 30 days) from which on VMs should leave, at an even hazard over those days. It stands between the
 # grades that say "look" (0.06) and those that say "act" (0.2 and more).
 ACT = 0.10
-
-
-class Comparison(StrEnum):
-    """How a feature's value is held against a limit."""
-
-    AT_LEAST = "at least"
-    AT_MOST = "at most"
-    BIT = "has the bit"
-    NEAR_ZERO = "at most so far from 0"
-
-
-@dataclass(frozen=True, slots=True)
-class Grade:
-    """From `limit` on: P(failure within 30 days), and the time in which half of those failures come (None: evenly)."""
-
-    limit: float
-    probability: float
-    half_life: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Excuse:
-    """What explains signs of a part from outside of it: while it holds, they say nothing of the part.
-
-    `feature` looks back as far as the signs do. While `now`, the same quantity as of now, meets the limit too, a person
-    is told what to look at: `look_at`, with the part's name for `{device}`.
-    """
-
-    feature: str
-    now: str
-    comparison: Comparison
-    limit: float
-    reason: str
-    look_at: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """One feature and what its values mean, mildest grade first; the worst grade reached counts.
-
-    Signs of one `family` tell of the same trouble in other words or windows, so only the worst of a family counts;
-    families are independent hazards. `only_if` is a further feature that must reach a value too; under any of `unless`
-    the sign is not shown.
-    """
-
-    kind: Kind
-    feature: str
-    grades: tuple[Grade, ...]
-    source: str
-    family: str
-    comparison: Comparison = Comparison.AT_LEAST
-    only_if: tuple[str, Comparison, float] | None = None
-    unless: tuple[Excuse, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """How often a part of this kind fails in a year without any sign."""
-
-    per_year: float
-    source: str
 
 
 BASES: Mapping[Kind, Base] = {
@@ -115,6 +52,19 @@ CPU_SIGNS = (
     Sign(
         Kind.CPU, "cpu_core_throttles_increase_1h", (Grade(10, LOOK), Grade(100, 0.2, DAY), Grade(1000, 0.4, HOURS)),
         f"Intel SDM vol. 3, thermal monitor; {JUDGEMENT}", "heat",
+    ),
+    Sign(
+        Kind.CPU, "cpu_machine_checks_increase_1h", (Grade(1, 0.3, DAYS), Grade(10, 0.6, DAY)),
+        f"Intel SDM vol. 3, chapter 16: the exception is raised for errors that were not corrected; {JUDGEMENT}",
+        "checks",
+    ),
+    Sign(
+        Kind.CPU, "cpu_machine_checks_increase_1d", (Grade(1, 0.3, DAYS), Grade(10, 0.6, DAY)),
+        f"Intel SDM vol. 3, as above, once the open hour is over; {JUDGEMENT}", "checks",
+    ),
+    Sign(
+        Kind.CPU, "cpu_corrected_thresholds_increase_1h", (Grade(1, 0.03), Grade(10, 0.15, DAYS)),
+        f"Intel SDM vol. 3, 16.5: corrected errors beyond a threshold of the processor's own; {JUDGEMENT}", "corrected",
     ),
 )  # fmt: skip
 
@@ -205,6 +155,43 @@ DISK_SIGNS = (
         f"[FLASH16]: uncorrectable errors come again and precede bad blocks; {JUDGEMENT}", "media",
     ),
     Sign(
+        Kind.DISK, "nvme_error_entries_increase_1d", (Grade(1, 0.02), Grade(1000, LOOK)),
+        f"NVMe base specification, error information log: also commands that a host got wrong are entries, so how many "
+        f"there are tells nothing and that they grow fast does; {JUDGEMENT}", "log",
+    ),
+    Sign(
+        Kind.DISK, "sas_grown_defects_increase_30d", (Grade(1, 0.025), Grade(100, 0.15)),
+        f"SCSI block commands, grown defect list: what ATA counts as reallocated sectors; [DISK07]; {JUDGEMENT}",
+        "surface",
+    ),
+    *(
+        Sign(
+            Kind.DISK, f"sas_{verb}_uncorrected_increase_{window}", (Grade(1, LOOK), Grade(10, 0.2, DAYS)),
+            f"SCSI primary commands, log page of {verb} errors, uncorrected; [DISK07], scan errors; {JUDGEMENT}",
+            "surface",
+        )
+        for verb in ("read", "write")
+        for window in ("1h", "1d")
+    ),
+    Sign(
+        Kind.DISK, "disk_io_timeouts_increase_1h", (Grade(1, 0.03), Grade(10, 0.2, DAY), Grade(100, 0.4, HOURS)),
+        f"{JUDGEMENT}: requests that time out make guests wait, and a drive that hangs is reset or given up",
+        "requests",
+    ),
+    Sign(
+        Kind.DISK, "disk_working_last", (Grade(0, 0.9, HOURS),),
+        f"{JUDGEMENT}: the kernel's driver has given the drive up", "requests", comparison=Comparison.AT_MOST,
+    ),
+    Sign(
+        Kind.DISK, "disk_readonly_filesystems_last", (Grade(1, 0.3, DAY),),
+        f"{JUDGEMENT}: a file system turns read-only after writes that failed", "requests",
+    ),
+    Sign(
+        Kind.DISK, "self_test_passed_last", (Grade(0, 0.3, DAYS),),
+        f"ATA ACS and SPC, self-test results: the drive could not read or do what it should; {JUDGEMENT}",
+        "own verdict", comparison=Comparison.AT_MOST,
+    ),
+    Sign(
         Kind.DISK, "disk_vanished_last", (Grade(60, LOOK),),
         f"{JUDGEMENT}: a drive that drops off its bus may be dying, or its cable, its driver or a hand is behind it",
         "vanished",
@@ -224,6 +211,15 @@ NETWORK_SIGNS = (
         f"[CORR17], as for frames; {JUDGEMENT}", "frames",
     ),
     Sign(
+        Kind.NETWORK, "nic_crc_errors_increase_1h",
+        (Grade(36, LOOK), Grade(1000, 0.2, DAYS), Grade(10000, 0.4, DAY)),
+        f"[CORR17], as for frames, where the driver counts them for itself; {JUDGEMENT}", "frames",
+    ),
+    Sign(
+        Kind.NETWORK, "nic_fec_uncorrectable_increase_1h", (Grade(1, 0.02), Grade(36, LOOK), Grade(1000, 0.2, DAYS)),
+        f"IEEE 802.3, clauses 91 and 108: a block beyond error correction is many frames lost; {JUDGEMENT}", "frames",
+    ),
+    Sign(
         Kind.NETWORK, "nic_carrier_changes_increase_1h", (Grade(4, LOOK), Grade(10, 0.25, DAY), Grade(40, 0.5, HOURS)),
         f"{JUDGEMENT}; every loss and return of a link counts two changes", "link",
     ),
@@ -236,6 +232,10 @@ NETWORK_SIGNS = (
         Kind.NETWORK, "nic_up_last", (Grade(0, 0.7, HOURS),),
         f"{JUDGEMENT}, as above: windows of a day do not see the open hour", "link",
         comparison=Comparison.AT_MOST, only_if=("nic_carrier_changes_increase_6h", Comparison.AT_LEAST, 1),
+    ),
+    Sign(
+        Kind.NETWORK, "nic_speed_degraded_last", (Grade(1, LOOK),),
+        f"{JUDGEMENT}: as the agent saw it before, or as both ends offer", "link",
     ),
     Sign(
         Kind.NETWORK, "nic_speed_share", (Grade(0.5, LOOK),),

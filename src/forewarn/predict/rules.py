@@ -20,18 +20,8 @@ from forewarn.domain.risk import HORIZONS, FailureForecast, Reason
 from forewarn.features.catalog import CATALOG
 from forewarn.predict.base import Curves, Floats
 from forewarn.predict.explain import window_in_words
-from forewarn.predict.rule_table import (
-    ACT,
-    BASES,
-    EXCUSES,
-    ODDS_FACTOR,
-    SIGNS,
-    TELLING,
-    Comparison,
-    Excuse,
-    Grade,
-    Sign,
-)
+from forewarn.predict.rule_table import ACT, BASES, EXCUSES, ODDS_FACTOR, SIGNS, TELLING
+from forewarn.predict.rule_terms import Comparison, Excuse, Grade, Sign
 
 MONTH_S = HORIZONS[-1].total_seconds()
 YEAR_S = timedelta(days=365.25).total_seconds()
@@ -138,11 +128,14 @@ class RulePredictor:
             for row in np.flatnonzero(_excuses(excuse, frame)).tolist():
                 found.setdefault(row, [Reason(excuse.feature, excuse.reason, 0.0)])
         for number, (sign, probabilities) in enumerate(zip(self._signs, by_sign, strict=True)):
-            others = [p if i != number else np.zeros_like(p) for i, p in enumerate(by_sign)]
-            without = self._survival(others, frame.num_rows)[:, WEEK]
+            rows = np.flatnonzero(probabilities[:, WEEK])
+            if not len(rows):
+                continue
+            others = [p[rows] if i != number else np.zeros_like(p[rows]) for i, p in enumerate(by_sign)]
+            without = self._survival(others, len(rows))[:, WEEK]
             values = _column(frame, sign.feature)
-            for row in np.flatnonzero(probabilities[:, WEEK]).tolist():
-                weight = log_odds(1.0 - survival[row]) - log_odds(1.0 - without[row])
+            for row, alone in zip(rows.tolist(), without.tolist(), strict=True):
+                weight = log_odds(1.0 - survival[row]) - log_odds(1.0 - alone)
                 text = self._texts[sign.feature].format(value=f"{values[row]:.4g}")
                 found.setdefault(row, []).append(Reason(sign.feature, text, weight))
         return {row: tuple(sorted(all_, key=_weightiest)[:REASONS]) for row, all_ in found.items()}
