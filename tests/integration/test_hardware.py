@@ -8,7 +8,7 @@ import pytest
 
 from forewarn.lab.machine import look, refusal
 from forewarn.lab.settings import LabSettings
-from tests import hardware
+from tests import firmware, hardware
 from tests.hardware import HardwareGuest
 from tests.support import eventually
 
@@ -84,6 +84,29 @@ def test_a_drive_that_predicts_its_failure_and_cannot_read_a_sector_is_told(gues
         return [event["component"] for event in guest.events() if "medium error" in event["text"]]
 
     assert eventually(told, 30.0, 0.5) == ["disk:2000"]  # the serial number that scsi_debug gives its drive
+
+
+@pytest.mark.nightly
+def test_memory_errors_that_the_firmware_takes_first_are_counted_placed_and_told(guest: HardwareGuest) -> None:
+    shown = guest.scrape()
+    assert value(shown, 'forewarn_memory_firmware_first{by="') == 1, guest.sh("dmesg | grep -i -e ghes -e edac -e hest")
+    assert "node_edac_channel_correctable_errors_total" not in shown  # zero is unknown here
+    guest.firmware_says(firmware.record(corrected=True, kind=firmware.SINGLE_BIT, row=7, column=1))
+    eventually(lambda: "EDAC MC0: 1 CE" in guest.sh("dmesg"), 30.0, 0.3)
+    shown = guest.scrape()
+    assert value(shown, "node_edac_channel_correctable_errors_total{") == 1
+    assert value(shown, 'forewarn_kernel_log_lines_total{template="edac_corrected"') >= 1
+    known = len(guest.events())
+    guest.firmware_says(firmware.record(corrected=False, kind=firmware.MULTI_BIT, row=7, column=2))
+    eventually(lambda: "EDAC MC0: 1 UE" in guest.sh("dmesg"), 30.0, 0.3)
+    shown = guest.scrape()
+    assert value(shown, "node_edac_channel_uncorrectable_errors_total{") == 1
+
+    def told() -> list[str]:
+        return [event["component"] for event in guest.events()[known:] if event["kind"] == "memory"]
+
+    [component] = eventually(told, 30.0, 0.5)
+    assert component.startswith("memory:guest/")
 
 
 @pytest.mark.nightly
