@@ -36,7 +36,7 @@ PACKAGES = (
     *("liblzma5", "libuuid1", "libcap-ng0", "libselinux1", "libpcre2-8-0", "libsgutils2-1.46-2", "libsystemd0"),
     *("liblz4-1", "libzstd1", "libgcrypt20", "libgpg-error0", "libcap2", "libcrypt1", "libtraceevent1"),
 )
-MODULES = ("nvme", "virtio_pci", "sd_mod", "sg", "scsi_debug", "mce-inject", "ghes_edac")
+MODULES = ("nvme", "virtio_pci", "sd_mod", "sg", "scsi_debug", "mce-inject")
 LOADED_LATER = ("scsi_debug", "mce_inject")
 LEFT_OUT = re.compile(r"/(?:test|tests|idlelib|lib2to3|ensurepip|pydoc_data|turtledemo|tkinter|doc|man|locale)/")
 KEPT = (
@@ -52,7 +52,9 @@ KEPT = (
 )
 VERSION = 4
 BOOT_S, SHELL_S = 120.0, 60.0
-COMMAND_LINE = f"console=ttyS0 quiet panic=1 ghes.edac_force_enable=1 memmap=64K${firmware.PLACE:#x}"
+COMMAND_LINE = (
+    f"console=ttyS0 quiet panic=1 ghes.edac_force_enable=1 ghes_edac.force_load=1 memmap=64K${firmware.PLACE:#x}"
+)
 SETTINGS = """\
 [agent]
 interval_s = 5.0
