@@ -11,6 +11,7 @@ import uuid
 
 PLACE = 0x1000_0000
 BLOCK = PLACE + 0x1000
+BROKEN = PLACE + 0x8000  # where errors are: memory of nobody, so that the kernel kills none for it
 DIMM_HANDLE = 0x1100  # QEMU's SMBIOS, type 17
 MEMORY_ERROR = uuid.UUID("a5bc1114-6f64-4ede-b863-3e83ed7c83b1").bytes_le
 RECOVERABLE, CORRECTED = 0, 2
@@ -39,7 +40,7 @@ def hest() -> bytes:
 def record(*, corrected: bool, kind: int, row: int, column: int) -> bytes:
     """An error status block with one memory error in it, at this row and column of the guest's DIMM."""
     severity = CORRECTED if corrected else RECOVERABLE
-    section = struct.pack("<QQQQ", _VALID, 0, 0x1234_5000, 0)
+    section = struct.pack("<QQQQ", _VALID, 0, BROKEN, 0)
     section += struct.pack("<8H", 0, 0, 0, 3, 1, row, column, 0) + struct.pack("<QQQ", 0, 0, 0)
     section += struct.pack("<BBHHH", kind, 0, 0, 0, DIMM_HANDLE)
     data = MEMORY_ERROR + struct.pack("<IHBBI", severity, 0x0201, 0, 0, len(section)) + bytes(36) + section

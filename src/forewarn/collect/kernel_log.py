@@ -241,7 +241,7 @@ class KernelLogCollector:
                 continue
             self._counts[said.template] += 1
             if said.confidence > 0:
-                groups.setdefault(f"{said.template} {said.device}", (said, []))[1].append(line)
+                groups.setdefault(f"{said.template} {said.kind} {said.device}", (said, []))[1].append(line)
         for key, (said, lines) in groups.items():
             yield from self._tell(key, said, lines)
         for name, count in sorted(self._counts.items()):

@@ -209,6 +209,15 @@ def test_an_uncorrected_machine_check_of_a_memory_controller_is_memorys(status: 
     assert (said.kind if said.confidence else None) == kind
 
 
+def test_a_machine_check_of_the_cpu_hides_none_of_the_memory(host: Host) -> None:
+    collector = host.collector()
+    told(collector)
+    host.say("mce: [Hardware Error]: CPU 0: Machine Check: 0 Bank 7: be00000000800400")
+    assert [event.kind for event in told(collector)] == [Kind.CPU]
+    host.say("mce: [Hardware Error]: CPU 0: Machine Check: 0 Bank 7: bc00000000000091")
+    assert [event.kind for event in told(collector)] == [Kind.MEMORY]
+
+
 def test_a_port_is_the_one_drive_that_hangs_on_it(host: Host) -> None:
     collector = host.collector()
     told(collector)
