@@ -9,8 +9,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-from forewarn.collect.exposition import type_of
+from forewarn.collect.exposition import LABELS_REMEMBERED, type_of
 from forewarn.collect.tree import label_text, pattern
 from forewarn.domain.telemetry import Sample
 
@@ -110,29 +111,37 @@ class _Comparison:
         """Compare what one collector gave."""
         self._asked[collector] = self._now_s
         meant: dict[str, str] = {}  # by name: counter, sensor, ... or nothing; a scrape has few names and many series
+        parts: set[str] = set()
         for key, sample in samples.items():
-            name = sample.name
-            if name not in meant:
-                meant[name] = self._meaning(name)
-            part = _part(sample)
-            if part and not part.startswith("/"):  # what is mounted comes and goes
-                self._parts[collector, part] = self._now_s
-            if not meant[name]:
+            name, labels = key
+            part = _part(labels)
+            parts.add(part)
+            meaning = meant.get(name)
+            if meaning is None:
+                meaning = meant[name] = self._meaning(name)
+            if not meaning:
                 continue
-            if len(self._counters) + len(self._sensors) >= self._settings.series_max:
-                self._beyond[collector] += 1
-            elif meant[name] == "answers":
+            if meaning == "supply":
+                parts.add(_named(labels))
+            elif meaning == "answers":
                 self._hear(collector, sample)
-            elif meant[name] == "counter":
+            elif len(self._counters) + len(self._sensors) >= self._settings.series_max:
+                self._beyond[collector] += 1
+            elif meaning == "counter":
                 self._count(collector, part, hash(key), sample)
             else:
                 self._sense(collector, hash(key), sample)
+        for part in parts:
+            if part and not part.startswith("/"):  # what is mounted comes and goes
+                self._parts[collector, part] = self._now_s
 
     def _meaning(self, name: str) -> str:
         if self._sensor.fullmatch(name):
             return "sensor"
         if name == ANSWERS:
             return "answers"
+        if name.startswith(SUPPLY):
+            return "supply"
         return "counter" if type_of(name) == "counter" and not SHARES.fullmatch(name) else ""
 
     def _hear(self, collector: str, sample: Sample) -> None:
@@ -183,23 +192,28 @@ class _Comparison:
         for collector, stuck in sorted(self._stuck.items()):
             yield Sample("forewarn_telemetry_stuck_sensors", {"collector": collector}, float(len(stuck)))
             for sample in stuck[:STUCK_TOLD_MAX]:
-                device = label_text(_part(sample) or _sensor(sample))
+                device = label_text(_device(sample))
                 labels = {"collector": collector, "device": device, "series": _written(sample)}
                 yield Sample("forewarn_telemetry_stuck", labels, 1.0)
         for collector, count in sorted(self._beyond.items()):
             yield Sample("forewarn_telemetry_not_compared", {"collector": collector}, float(count))
 
 
-def _part(sample: Sample) -> str:
-    """The part that a series is of; empty where it names none, or may come and go though its part stays."""
-    for label in PART_LABELS:
-        if part := sample.labels.get(label):
-            return part
-    return sample.labels.get("name", "") if sample.name.startswith(SUPPLY) else ""
+@lru_cache(LABELS_REMEMBERED)
+def _part(labels: tuple[tuple[str, str], ...]) -> str:
+    """The part that labels name."""
+    named = dict(labels)
+    return next(filter(None, map(named.get, PART_LABELS)), "")
 
 
-def _sensor(sample: Sample) -> str:
-    return sample.labels.get("name", "") if sample.name.startswith(SENSOR) else ""
+def _named(labels: tuple[tuple[str, str], ...]) -> str:
+    return dict(labels).get("name", "")
+
+
+def _device(sample: Sample) -> str:
+    """The part that a sensor is of; where it names none, a BMC's own name of the sensor."""
+    labels = tuple(sample.labels.items())
+    return _part(labels) or (_named(labels) if sample.name.startswith(SENSOR) else "")
 
 
 def _written(sample: Sample) -> str:
