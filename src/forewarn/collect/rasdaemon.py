@@ -140,10 +140,8 @@ class RasdaemonCollector:
             with closing(self._open(database)) as connection:
                 found = [collected for table in TABLES for collected in self._read(connection, table)]
         except sqlite3.Error as problem:
-            self._seen.rows, self._seen.multi_bit = (
-                seen,
-                multi_bit,
-            )  # what was read of other tables was not told: it is read again
+            # What was read of other tables was not told: it is read again.
+            self._seen.rows, self._seen.multi_bit = seen, multi_bit
             raise SourceAbsent(f"{self._settings.database} cannot be read: {problem}") from problem
         yield from found
         yield from self._fault_modes()

@@ -57,6 +57,11 @@ def test_sensors_are_read_as_ipmitool_prints_them_on_a_real_board() -> None:
     assert find(found, "forewarn_bmc_readings_set_aside") == {"why=no reading": 1, "why=supply without input": 1}
 
 
+def test_a_supply_whose_presence_is_not_detected_is_gone() -> None:
+    [supply] = parse_sensors("PS3 Status       | 87h | ok  | 10.3 | Power Supply AC lost").supplies
+    assert (supply.name, supply.present, supply.input_lost) == ("PSU3", False, True)
+
+
 def test_a_reading_of_a_supply_stands_behind_the_supplys_name() -> None:
     found = list(samples(Answer((Reading("1", "Power Supply 2 V", Quantity.VOLTAGE, 12.0, None, "PSU2"),))))
     assert find(found, "ipmi_voltage_volts") == {"id=1 name=PSU2 Power Supply 2 V": 12}

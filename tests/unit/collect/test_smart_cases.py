@@ -153,6 +153,7 @@ def test_time_on_is_decoded_from_whichever_form_it_has(document: object, seconds
         (ata(row(231, "Unknown_Attribute", 94, 94)), None),
         (ata(row(194, "Temperature_Celsius", 35, 28), temperature={"current": 65262}), 28),
         ({"ata_sct_status": {"temperature": {"current": 33}}}, 33),
+        (ata(row(194, "Temperature_Celsius", 35, 28), temperature={"drive_trip": 60}), 28),
         ({"temperature": {"current": 65262}}, None),
         ({"nvme_smart_health_information_log": {"temperature": 40}}, 40),
         ({"temperature": "hot", "nvme_smart_health_information_log": {"temperature": 40}}, 40),
