@@ -52,7 +52,7 @@ class Outlook:
         """By host, in the order of names: its parts on the rung `move` and over their threshold, the worst first."""
         found: dict[str, list[Risk]] = {}
         for forecast in self._notable:
-            if self._is_stale(forecast):
+            if self.is_stale(forecast):
                 continue
             if self._exceeds(forecast) and self._rungs[forecast.component] is Rung.MOVE:
                 found.setdefault(forecast.host, []).append(self._risk(forecast))
@@ -67,7 +67,7 @@ class Outlook:
     @cached_property
     def stale(self) -> tuple[FailureForecast, ...]:
         """The forecasts that are too old to act on."""
-        return tuple(forecast for forecast in self._notable if self._is_stale(forecast))
+        return tuple(forecast for forecast in self._notable if self.is_stale(forecast))
 
     @cached_property
     def blocked(self) -> Mapping[str, tuple[Refusal, str]]:
@@ -135,7 +135,8 @@ class Outlook:
             f"with p={risk.probability:.3g}, over its threshold {risk.threshold:.3g}"
         )
 
-    def _is_stale(self, forecast: FailureForecast) -> bool:
+    def is_stale(self, forecast: FailureForecast) -> bool:
+        """Whether a forecast is too old to act on."""
         return forecast.time < self._oldest
 
     def _exceeds(self, forecast: FailureForecast) -> bool:
@@ -151,7 +152,7 @@ class Outlook:
         return sorted(found, key=lambda blocking: blocking[0].component)
 
     def _why_blocked(self, forecast: FailureForecast) -> str:
-        if self._is_stale(forecast):
+        if self.is_stale(forecast):
             age_s = (self.now - forecast.time).total_seconds()
             return f"the forecast of its {part_name(forecast.component)} is {age_s:.0f} s old"
         if self._exceeds(forecast):

@@ -93,6 +93,11 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "Widest fault that explains a DIMM's corrected errors: 0 unknown, 1 cell, 2 column, 3 row, 4 bank, 5 device",
         "dimm_label",
     ),
+    _agent(
+        "forewarn_dimm_multi_bit_errors_total",
+        "Corrected errors of a DIMM in several bits or symbols at once, as the firmware tells",
+        "dimm_label",
+    ),
     _agent("forewarn_dimm_error_addresses", "Different addresses of a DIMM's corrected errors", "dimm_label"),
     _agent(
         "forewarn_memory_firmware_first",
@@ -163,7 +168,11 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "forewarn_telemetry_backwards_total", "Times that a counter of the part ran backwards", "collector", "device"
     ),
     _agent(
-        "forewarn_telemetry_stuck", "1 for a sensor that shows the very same value for too long", "collector", "series"
+        "forewarn_telemetry_stuck",
+        "1 for a sensor that shows the very same value for too long",
+        "collector",
+        "device",
+        "series",
     ),
     _agent("forewarn_telemetry_stuck_sensors", "Sensors that stick", "collector"),
     _agent(

@@ -93,6 +93,7 @@ class Ticket:
     component: str
     kind: Kind
     text: str
+    sound: bool = False  # the part itself is not suspected: what it hangs on is
 
 
 @dataclass(frozen=True, slots=True)

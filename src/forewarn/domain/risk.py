@@ -48,6 +48,7 @@ class FailureForecast:
     learned_from: str = ""  # "public drives 2013-15", "rules", ...
     unknown_because: str = ""
     only_watch: bool = False  # learned from simulated faults: by itself it moves nothing off a host that is real
+    look_at: str = ""  # what a person should see to though the part is sound: "the feed of PSU2 is lost: ..."
 
     @property
     def unknown(self) -> bool:
