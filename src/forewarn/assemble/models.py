@@ -1,7 +1,7 @@
 """Trains and judges models on recordings, from what the command line says."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from forewarn.assemble import report
 from forewarn.domain.inventory import Kind
-from forewarn.errors import ConfigurationError
+from forewarn.errors import ConfigurationError, FrameError
 from forewarn.features.catalog import CATALOG
 from forewarn.features.labels import Cadence
 from forewarn.predict import backtest, contest, registry, site_rows, training
@@ -24,6 +24,8 @@ from forewarn.predict.shapes import LEARNED_KINDS, Shape, shape_of
 from forewarn.predict.trees import Card, TreesPredictor
 from forewarn.predict.versions import Registry
 from forewarn.state.snapshot import write_whole
+
+_Window = tuple[datetime | None, datetime | None, Cadence | None]
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,10 @@ def evaluate(question: Question, progress: Progress) -> tuple[tuple[str, Evaluat
         pq.write_table(found.forecasts, written)
         write_whole(question.predictions, written.getvalue().to_pybytes())
     if question.report:
+        window = since, until, cadence
+        drawn = (*judged[1:], *_plain(question.recording, models[0][1], window, progress))
         progress("drawing the report")
-        write_whole(question.report, report.report(found, judged[1:]).encode())
+        write_whole(question.report, report.report(found, drawn).encode())
     return judged
 
 
@@ -120,6 +124,28 @@ def _algorithm(text: str) -> Algorithm:
     if found is None:
         raise ConfigurationError(f"--algorithm {text}: expected {' or '.join(get_args(Algorithm))}")
     return found
+
+
+def _plain(
+    recording: Path, model: TreesPredictor, window: _Window, progress: Progress
+) -> Iterator[tuple[str, Evaluation]]:
+    """Plain models of drives on the same rows: fitted on the weeks before them, on values as they stand.
+
+    None where the recording is of another shape, or tells too little of the time before the asked rows.
+    """
+    since, until, cadence = window
+    if shape_of(recording, model.kind) is not Shape.DRIVES or since is None:
+        return
+    for algorithm in get_args(Algorithm):
+        settings = replace(suited(Shape.DRIVES, algorithm), plain=True, small_share=0.0, calibrate_days=60)
+        progress(f"fitting a plain {algorithm} on what came before {since:%Y-%m-%d}")
+        try:
+            made = training.train(recording, model.kind, CATALOG, progress, since - settings.embargo, settings)
+        except FrameError as error:
+            progress(f"no plain {algorithm} to compare with: {error}")
+            continue
+        words = {"boosting": "Plain boosting", "forest": "Plain random forest"}[algorithm]
+        yield words, backtest.evaluate(recording, made, CATALOG, progress, since, until, cadence)
 
 
 def _name(url: str, model: TreesPredictor) -> str:

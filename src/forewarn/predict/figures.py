@@ -20,7 +20,6 @@ from forewarn.predict.evaluate import (
     average_precision,
     brier_skill,
     expected_calibration_error,
-    highest_per,
     precision_recall,
     thresholds_of,
 )
@@ -74,6 +73,7 @@ class Lead:
 
     rate: float
     threshold: float
+    precision: float  # of the parts that alarm, the share of which one alarm was right
     recall: tuple[float, ...]  # in the order of LEADS
 
 
@@ -264,7 +264,7 @@ def _leads(rows: Judged, known: pa.Table) -> tuple[Lead, ...]:
     """For each rate of alarms, how early failures were warned of: a failure is a part and when it failed."""
     weeks = _device_weeks(known)
     after = known.column("failed_after_s").to_numpy()
-    highest, _ = highest_per(rows.part, rows)
+    highest, right = alarms_by_part(rows)
     ranked = np.sort(highest)[::-1]
     near = after <= WARNED_WITHIN.total_seconds()
     seconds = known.column("time").cast(pa.int64()).to_numpy()[near] / 1e6 + after[near]
@@ -275,7 +275,9 @@ def _leads(rows: Judged, known: pa.Table) -> tuple[Lead, ...]:
         allowed = min(int(rate * weeks / 1000.0), len(ranked) - 1)
         warned = rows.probability[near] > ranked[allowed]
         shares = [_share_warned(event, warned & (after[near] >= lead.total_seconds())) for lead in LEADS.values()]
-        found.append(Lead(rate, float(ranked[allowed]), tuple(shares)))
+        alarms = int((highest > ranked[allowed]).sum())
+        precision = float((right > ranked[allowed]).sum()) / alarms if alarms else np.nan
+        found.append(Lead(rate, float(ranked[allowed]), precision, tuple(shares)))
     return tuple(found)
 
 

@@ -172,8 +172,8 @@ def _read(name: str, manifest: bytes, trees: bytes, history: bytes, live: Catalo
         booster.load_model(bytearray(trees))
     except xgboost.core.XGBoostError as error:
         raise ModelError(f"{name} has trees that XGBoost {xgboost.__version__} cannot read") from error
-    if booster.num_features() != len(card.columns) + 1:
-        raise ModelError(f"{name} has trees of {booster.num_features()} features, its card names {len(card.columns)}")
+    if booster.num_features() != card.features:
+        raise ModelError(f"{name} has trees of {booster.num_features()} features, its card names {card.features}")
     return TreesPredictor(booster, card, catalog, _history(name, history))
 
 
