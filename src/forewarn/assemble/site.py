@@ -3,7 +3,6 @@
 What it gets from outside is the driver, the clock and the folder in which everything is kept.
 """
 
-import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -56,8 +55,8 @@ from forewarn.state.log import LogLines, LogSettings
 from forewarn.state.requests import Requests, RequestSettings
 from forewarn.state.snapshot import SnapshotFile
 from forewarn.state.windows import Windows
+from forewarn.store.arrivals import Arrivals, ArrivalSettings
 from forewarn.store.duckdb import DuckDBSettings, DuckDBStore
-from forewarn.store.layout import joined
 from forewarn.store.mapping import Mapper, MappingSettings
 from forewarn.web.app import create_app
 from forewarn.web.server import Server, serve
@@ -103,6 +102,7 @@ class SiteSettings:
     libvirt: LibvirtSettings = field(default_factory=LibvirtSettings)
     store: DuckDBSettings = field(default_factory=DuckDBSettings)
     mapping: MappingSettings = field(default_factory=MappingSettings)
+    arrivals: ArrivalSettings = field(default_factory=ArrivalSettings)
     state: StateSettings = field(default_factory=StateSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
@@ -193,7 +193,8 @@ class Site:
         self.alerter = build_alerter(self.database) if build_alerter else None
         self.meters: list[Callable[[], Mapping[str, float]]] = [self.alerter.metrics] if self.alerter else []
         self.mapper = Mapper(settings=settings.mapping)
-        self._taking = threading.Lock()
+        self.arrivals = Arrivals(self.mapper, self.store, settings.arrivals)
+        self.meters.append(self.arrivals.metrics)
         self._placing: Placing | None = None
         self._log(self.store.notices, Severity.WARNING)
 
@@ -239,17 +240,11 @@ class Site:
 
     def take(self, shown: Mapping[str, Iterable[Sample]], now: datetime) -> None:
         """Store what the hosts' exporters show, each host's scrape whole, in one batch. Safe to call from threads."""
-        self._take(shown, now, whole=True)
+        self.arrivals.take(shown, now, whole=True)
 
     def receive(self, shown: Mapping[str, Iterable[Sample]], now: datetime) -> None:
         """Store what came in one body: of each host maybe a part of a scrape alone. Safe to call from threads."""
-        self._take(shown, now, whole=False)
-
-    def _take(self, shown: Mapping[str, Iterable[Sample]], now: datetime, *, whole: bool) -> None:
-        with self._taking:  # later parts of a scrape are stored later
-            batches = [self.mapper.map(host, samples, now, whole=whole) for host, samples in shown.items()]
-            if batches:
-                self.store.append(joined(batches))
+        self.arrivals.take(shown, now, whole=False)
 
     def record(self, events: Iterable[ChangeEvent | FailureEvent]) -> None:
         """Store what an agent noticed."""
@@ -285,16 +280,12 @@ class Site:
         with ExitStack() as last:  # whatever fails on the way, the files are closed
             last.callback(self.database.close)
             last.callback(self.store.close)
-            last.callback(self._file_waiting)
+            last.callback(self.arrivals.finish)
             last.callback(self.memory.journal.leadership.release)
             if self._placing:
                 last.callback(self._placing.close)
             if self.alerter:
                 last.callback(self.alerter.close)
-
-    def _file_waiting(self) -> None:
-        with self._taking:
-            self.store.append(self.mapper.waiting())
 
     def _hands(self, driver: Driver) -> Hands:
         guards = Guards(self.settings.guards, self.memory.orders.requests.paused())
