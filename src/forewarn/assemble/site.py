@@ -56,7 +56,8 @@ from forewarn.state.requests import Requests, RequestSettings
 from forewarn.state.snapshot import SnapshotFile
 from forewarn.state.windows import Windows
 from forewarn.store.arrivals import Arrivals, ArrivalSettings
-from forewarn.store.duckdb import DuckDBSettings, DuckDBStore
+from forewarn.store.duckdb import DuckDBSettings
+from forewarn.store.duckdb_rescue import open_store
 from forewarn.store.mapping import Mapper, MappingSettings
 from forewarn.web.app import create_app
 from forewarn.web.server import Server, serve
@@ -171,7 +172,7 @@ class Site:
         build_alerter = prepare(settings.alerts, settings.control.interval_s, settings.web, clock)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.clock, self.settings = folder, clock, settings
-        self.store = DuckDBStore(folder / "telemetry.duckdb", settings.store)
+        self.store = open_store(folder / "telemetry.duckdb", settings.store)
         self.database = Database(f"sqlite:///{folder / DATABASE_FILE}", clock, settings.state.database)
         self.credentials = Credentials(self.database, settings.state.credentials)
         self.audit = Audit(self.database, folder / AUDIT_FILE, settings.state.audit)
@@ -194,7 +195,7 @@ class Site:
         self.meters: list[Callable[[], Mapping[str, float]]] = [self.alerter.metrics] if self.alerter else []
         self.mapper = Mapper(settings=settings.mapping)
         self.arrivals = Arrivals(self.mapper, self.store, settings.arrivals)
-        self.meters.append(self.arrivals.metrics)
+        self.meters += [self.arrivals.metrics, self._of_store]
         self._placing: Placing | None = None
         self._log(self.store.notices, Severity.WARNING)
 
@@ -258,6 +259,10 @@ class Site:
         """What the parts of the controller count about themselves, for /metrics."""
         meters = (*self.meters, *([self._placing.metrics] if self._placing else []))
         return {name: value for meter in meters for name, value in meter().items()}
+
+    def _of_store(self) -> Mapping[str, float]:
+        refused, series = float(self.store.refused), float(self.store.size)
+        return {"forewarn_store_refused_total": refused, "forewarn_store_series": series}
 
     def serve(self) -> Server:
         """Start the pages and the API. Raises ConfigurationError where they cannot be served as configured."""

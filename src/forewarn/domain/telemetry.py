@@ -26,7 +26,8 @@ class Sample:
 class Series:
     """What an exporter names a series, and the host of which it speaks.
 
-    Whoever remembers series hands out the same object each time, so that they may be told apart by what they are.
+    Whoever remembers series hands out the same object each time, so that they may be told apart by what they are, and
+    says the host; a series that is made for one sample says none.
     """
 
     name: str

@@ -13,7 +13,7 @@ waits `settle_s` for a word on who it is, in memory alone: a process that is kil
 import heapq
 import re
 import threading
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -36,6 +36,7 @@ _END = datetime.max.replace(tzinfo=UTC)
 # What a series is that has no number: not looked at yet, a word on what others are about, or meant by nobody.
 _NEW, _WORD, _UNMAPPED = -3, -2, -1
 _NONE = np.zeros(0, np.int64)
+OTHERS = "others"  # the name under which unmapped samples of too many names are counted
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,13 @@ class MappingSettings:
     host_scrapes_max: int = 32
     """How many times of one host are remembered, those that were touched last."""
     host_series_max: int = 200_000
-    """How many series one host may have shown; past it, all that is remembered of the host is begun anew."""
+    """How many series, devices, sensors and sets one host may have named; past it, all that is remembered of the host
+    is begun anew."""
+    series_max: int = 5_000_000
+    """How many that may be of all hosts together, about 1 kB each; past it, the hosts longest not heard of are
+    forgotten."""
+    unmapped_max: int = 10_000
+    """Names of series whose unmapped samples are counted each for itself; those of more names are counted together."""
 
 
 class _Matcher:
@@ -112,7 +119,9 @@ class Mapper:
             (*self._identities, SENSOR_LABEL, MEMBER, SPARES)
         )  # series that say what others are about
         self._named = frozenset(identity.kind for identity in identities)  # kinds whose parts may have a serial
-        self._hosts: dict[str, Host] = {}
+        self._hosts: OrderedDict[str, Host] = OrderedDict()  # the one heard of last at the end
+        self._sizes: dict[str, int] = {}
+        self._size = 0
         self._recent = Recent(self._settings.values_max, self._settings.host_scrapes_max)
         self._waiting: list[tuple[datetime, str, datetime]] = []  # a heap: until when values of a host and time wait
         self.unmapped: Counter[str] = Counter()
@@ -137,6 +146,11 @@ class Mapper:
                 parts += self._forget(known)
             parts += self._overdue(time)
             return batch(parts)
+
+    @property
+    def size(self) -> int:
+        """How many series, devices, sensors and sets are remembered of all hosts."""
+        return self._size
 
     def waiting(self) -> Batch:
         """All values that still wait: the process ends."""
@@ -163,7 +177,9 @@ class Mapper:
             return found
 
     def _host(self, name: str) -> Host:
-        return self._hosts.setdefault(name, Host(name))
+        known = self._hosts.setdefault(name, Host(name))
+        self._hosts.move_to_end(name)
+        return known
 
     def _map(self, known: Host, columns: Shown, now: datetime, *, whole: bool) -> list[Part | TakenBack]:
         stored: dict[datetime, set[Series]] = {}
@@ -203,7 +219,8 @@ class Mapper:
             slot = _WORD if series.name in self._words else _UNMAPPED
             if series.name in self._matchers:
                 slot = known.slot((series.name, tuple(series.labels.items())))
-            known.by_series[series] = slot
+            if series.host:  # one that somebody remembers, so that it comes again
+                known.by_series[series] = slot
         return slot
 
     def _hear(self, known: Host, sample: Sample, time: datetime) -> bool:
@@ -225,7 +242,7 @@ class Mapper:
     def _take(self, known: Host, shown: Shown, slots: Numbers, now: datetime) -> dict[datetime, Numbers]:
         """Remember values; returns which series were touched at which times."""
         if (slots == _UNMAPPED).any():
-            self.unmapped.update([shown.series[row].name for row in np.flatnonzero(slots == _UNMAPPED).tolist()])
+            self._leave([shown.series[row].name for row in np.flatnonzero(slots == _UNMAPPED).tolist()])
         touched: dict[datetime, Numbers] = {}
         values = np.array(shown.values, np.float64)
         for time, rows in _by_time(shown.times, now).items():
@@ -237,12 +254,19 @@ class Mapper:
             self._recent.touch(known, time)
         return touched
 
+    def _leave(self, names: Sequence[str]) -> None:
+        """Count what no metric means."""
+        if len(self.unmapped) < self._settings.unmapped_max:
+            self.unmapped.update(names)
+        else:
+            self.unmapped.update([name if name in self.unmapped else OTHERS for name in names])
+
     def _touched(self, known: Host, time: datetime, slots: Numbers) -> Numbers:
         """Where series lead, each once; those that lead nowhere are counted."""
         if not len(slots):
             return slots
         targets, nowhere = self._resolution(known, time).touched(slots)
-        self.unmapped.update([known.keys[slot][0] for slot in nowhere.tolist()])
+        self._leave([known.keys[slot][0] for slot in nowhere.tolist()])
         return targets
 
     def _settled(self, known: Host, time: datetime, targets: Numbers, now: datetime, until: datetime) -> Numbers:
@@ -291,10 +315,18 @@ class Mapper:
         while surplus := self._recent.surplus(known):
             name, time = surplus
             parts += self._drop(self._hosts[name], time)
+        self._size += known.size - self._sizes.get(known.name, 0)
+        self._sizes[known.name] = known.size
         if known.size > self._settings.host_series_max:
-            for time in tuple(known.scrapes):
-                parts += self._drop(known, time)
-            del self._hosts[known.name]
+            parts += self._forget_host(known)
+        while self._size > self._settings.series_max:
+            parts += self._forget_host(next(iter(self._hosts.values())))
+        return parts
+
+    def _forget_host(self, known: Host) -> list[Part]:
+        parts = [part for time in tuple(known.scrapes) for part in self._drop(known, time)]
+        del self._hosts[known.name]
+        self._size -= self._sizes.pop(known.name)
         return parts
 
     def _drop(self, known: Host, time: datetime) -> list[Part]:
