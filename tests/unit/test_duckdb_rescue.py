@@ -62,7 +62,9 @@ def test_a_store_that_was_killed_has_what_is_in_its_log(path: Path) -> None:
 def test_of_a_log_that_ends_in_the_middle_the_last_batch_is_lost(path: Path) -> None:
     log = log_of(path)
     log.write_bytes(log.read_bytes()[:-1000])
-    works(path, open_store(path), BATCH)
+    store = open_store(path)
+    assert "samples on their way when it stopped are lost" in store.notices[0]
+    works(path, store, BATCH)
 
 
 def test_a_log_whose_head_is_damaged_is_said_to_be_lost(path: Path) -> None:
