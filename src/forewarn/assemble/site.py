@@ -57,8 +57,9 @@ from forewarn.state.log import LogLines, LogSettings
 from forewarn.state.requests import Requests, RequestSettings
 from forewarn.state.snapshot import SnapshotFile
 from forewarn.state.windows import Windows
-from forewarn.store.duckdb import DuckDBSettings, DuckDBStore
-from forewarn.store.layout import joined
+from forewarn.store.arrivals import Arrivals, ArrivalSettings
+from forewarn.store.duckdb import DuckDBSettings
+from forewarn.store.duckdb_rescue import open_store
 from forewarn.store.mapping import Mapper, MappingSettings
 from forewarn.upkeep import Upkeep, UpkeepSettings
 from forewarn.web.app import create_app
@@ -106,6 +107,7 @@ class SiteSettings:
     libvirt: LibvirtSettings = field(default_factory=LibvirtSettings)
     store: DuckDBSettings = field(default_factory=DuckDBSettings)
     mapping: MappingSettings = field(default_factory=MappingSettings)
+    arrivals: ArrivalSettings = field(default_factory=ArrivalSettings)
     state: StateSettings = field(default_factory=StateSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
@@ -178,7 +180,7 @@ class Site:
         build_alerter = prepare(settings.alerts, settings.control.interval_s, settings.web, clock)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.clock, self.settings = folder, clock, settings
-        self.store = DuckDBStore(folder / "telemetry.duckdb", settings.store)
+        self.store = open_store(folder / "telemetry.duckdb", settings.store)
         self.database = Database(f"sqlite:///{folder / DATABASE_FILE}", clock, settings.state.database)
         self.credentials = Credentials(self.database, settings.state.credentials)
         self.audit = Audit(self.database, folder / AUDIT_FILE, settings.state.audit)
@@ -200,7 +202,8 @@ class Site:
         self.alerter = build_alerter(self.database) if build_alerter else None
         self.meters: list[Callable[[], Mapping[str, float]]] = [self.alerter.metrics] if self.alerter else []
         self.mapper = Mapper(settings=settings.mapping)
-        self._taking = threading.Lock()
+        self.arrivals = Arrivals(self.mapper, self.store, settings.arrivals)
+        self.meters += [self.arrivals.metrics, self._of_store]
         self._placing: Placing | None = None
         self._control: Control | None = None
         self.upkeep = Upkeep(self._kept_up(), CATALOG, folder, clock, settings.upkeep)
@@ -285,17 +288,11 @@ class Site:
 
     def take(self, shown: Mapping[str, Iterable[Sample]], now: datetime) -> None:
         """Store what the hosts' exporters show, each host's scrape whole, in one batch. Safe to call from threads."""
-        self._take(shown, now, whole=True)
+        self.arrivals.take(shown, now, whole=True)
 
     def receive(self, shown: Mapping[str, Iterable[Sample]], now: datetime) -> None:
         """Store what came in one body: of each host maybe a part of a scrape alone. Safe to call from threads."""
-        self._take(shown, now, whole=False)
-
-    def _take(self, shown: Mapping[str, Iterable[Sample]], now: datetime, *, whole: bool) -> None:
-        with self._taking:  # later parts of a scrape are stored later
-            batches = [self.mapper.map(host, samples, now, whole=whole) for host, samples in shown.items()]
-            if batches:
-                self.store.append(joined(batches))
+        self.arrivals.take(shown, now, whole=False)
 
     def record(self, events: Iterable[ChangeEvent | FailureEvent]) -> None:
         """Store what an agent noticed."""
@@ -309,6 +306,10 @@ class Site:
         """What the parts of the controller count about themselves, for /metrics."""
         meters = (*self.meters, *([self._placing.metrics] if self._placing else []))
         return {name: value for meter in meters for name, value in meter().items()}
+
+    def _of_store(self) -> Mapping[str, float]:
+        refused, series = float(self.store.refused), float(self.store.size)
+        return {"forewarn_store_refused_total": refused, "forewarn_store_series": series}
 
     def serve(self) -> Server:
         """Start the pages and the API. Raises ConfigurationError where they cannot be served as configured."""
@@ -331,16 +332,12 @@ class Site:
         with ExitStack() as last:  # whatever fails on the way, the files are closed
             last.callback(self.database.close)
             last.callback(self.store.close)
-            last.callback(self._file_waiting)
+            last.callback(self.arrivals.finish)
             last.callback(self.memory.journal.leadership.release)
             if self._placing:
                 last.callback(self._placing.close)
             if self.alerter:
                 last.callback(self.alerter.close)
-
-    def _file_waiting(self) -> None:
-        with self._taking:
-            self.store.append(self.mapper.waiting())
 
     def _hands(self, driver: Driver) -> Hands:
         guards = Guards(self.settings.guards, self.memory.orders.requests.paused())

@@ -299,6 +299,14 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _server("forewarn_libvirt_connections_opened_total", "Connections to a libvirt host that were opened", "host"),
     _server("forewarn_libvirt_calls_abandoned_total", "Calls that a libvirt host did not answer in time", "host"),
     _server("forewarn_libvirt_calls_hanging", "Of those, calls that have not returned yet", "host"),
+    _server("forewarn_store_series", "Series that the embedded telemetry store knows"),
+    _server(
+        "forewarn_store_refused_total", "Samples that the embedded telemetry store refused, too old or of too many"
+    ),
+    _server("forewarn_samples_waiting", "Samples that wait to be stored, because the telemetry store fails"),
+    _server(
+        "forewarn_samples_lost_total", "Samples that were given up, because the telemetry store failed for too long"
+    ),
     _server("forewarn_ingest_bodies_total", "Bodies of agents and Prometheis that were taken"),
     _server("forewarn_ingest_samples_total", "Samples of agents and Prometheis that were taken"),
     _server("forewarn_ingest_events_total", "Events of agents that were taken"),
