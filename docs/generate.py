@@ -82,7 +82,8 @@ def metrics_page() -> str:
     return _page(
         [
             "# Metrics",
-            "## Forewarn's own\n\nAn agent shows them at `/metrics`, a server at `/api/v1/metrics`.",
+            "## Forewarn's own\n\nAn agent shows them at `/metrics`, a server at `/api/v1/metrics`; those of `store` it"
+            " writes to the site's database.",
             _table(("metric", "type", "labels", "shown by", "meaning"), own).rstrip(),
             "## What Forewarn understands",
             ABOUT_METRICS,

@@ -1,0 +1,112 @@
+"""Batches of components' samples as series of a site's database, and back.
+
+Samples that reach Forewarn and not the database (an agent's, another Prometheus') are kept there as `forewarn_sample`,
+where each part sat as `forewarn_device_info`. A database keeps one value per series and time and lets nothing replace
+it. What mends a value is therefore a series of its own, told apart by the label `revision`: of one time the heaviest
+value stands, of equals the one of the highest revision, as `TelemetryStore.append` has it.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from forewarn.store.base import DEVICES, SAMPLES, TAKEN_BACK, TIME, WEIGHT, Batch
+from forewarn.store.intake import weights_of
+from forewarn.store.scrapes import Key
+from forewarn.store.source import Readings
+
+SAMPLE, DEVICE = "forewarn_sample", "forewarn_device_info"
+NAMES = (SAMPLE, DEVICE)
+_PLACE = ("component", "kind", "host", "device", "model")
+
+
+def written(batch: Batch, revision: NDArray[np.int64]) -> Readings:
+    """A batch as readings; `revision` says of each sample the how-manieth of its time it is, 0 for the first."""
+    samples = batch.samples
+    component = samples.column("component").combine_chunks().dictionary_encode()
+    metric = samples.column("metric").combine_chunks().dictionary_encode()
+    value, weight = samples.column("value").to_numpy(), weights_of(batch)
+    usual = weight == np.where(np.isnan(value), 0, 1)
+    said = np.where(usual, np.iinfo(np.int32).min, weight)
+    columns = [component.indices.to_numpy(), metric.indices.to_numpy(), said, revision]
+    rows, of = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
+    components, metrics = component.dictionary.to_pylist(), metric.dictionary.to_pylist()
+    series = []
+    for part, quantity, heavy, again in rows.tolist():
+        labels = {"component": str(components[part]), "metric": str(metrics[quantity])}
+        if heavy != np.iinfo(np.int32).min:
+            labels["weight"] = str(heavy)
+        if again:
+            labels["revision"] = str(again)
+        if batch.until_marked:
+            labels["until_marked"] = "1"
+        series.append(_key(SAMPLE, labels))
+    time = samples.column("time").cast(pa.int64()).to_numpy()
+    return Readings.joined([Readings(tuple(series), of.reshape(-1), time, value), _places(batch.devices)])
+
+
+def _key(name: str, labels: dict[str, str]) -> Key:
+    return name, tuple(sorted((label, text) for label, text in labels.items() if text))
+
+
+def _places(devices: pa.Table) -> Readings:
+    """Where parts sat, when they were seen there first and last."""
+    columns = [devices.column(name).to_pylist() for name in _PLACE]
+    series = tuple(_key(DEVICE, dict(zip(_PLACE, map(str, row), strict=True))) for row in zip(*columns, strict=True))
+    first, last = (devices.column(name).cast(pa.int64()).to_numpy() for name in ("first_seen", "last_seen"))
+    later = np.flatnonzero(last != first)
+    of = np.concatenate([np.arange(len(series)), later])
+    return Readings(series, of, np.concatenate([first, last[later]]), np.ones(len(of)))
+
+
+def read(readings: Readings) -> Iterator[Batch]:
+    """The batches of what `written` made, one per revision, in the order in which a store is to take them."""
+    labels = [dict(pairs) for _, pairs in readings.series]
+    sampled = np.array([name == SAMPLE for name, _ in readings.series], np.bool_)
+    devices = _devices(readings.where(~sampled[readings.of]), labels)
+    if devices.num_rows:
+        yield Batch(SAMPLES.empty_table(), devices)
+    revision = np.array([_number(one.get("revision", "0")) for one in labels], np.int64)
+    marked = np.array(["until_marked" in one for one in labels], np.bool_)
+    group = np.where(sampled, revision * 2 + marked, -1)
+    for one in sorted(set(group[group >= 0].tolist())):
+        chosen = readings.where(group[readings.of] == one)
+        if len(chosen):
+            yield _samples(chosen, labels, until_marked=bool(one % 2))
+
+
+def _number(text: str) -> int:
+    return int(text) if text.removeprefix("-").isdecimal() and len(text) < 19 else 0
+
+
+def _samples(readings: Readings, labels: Sequence[dict[str, str]], *, until_marked: bool) -> Batch:
+    components = pa.array([one.get("component", "") for one in labels], pa.string())
+    metrics = pa.array([one.get("metric", "") for one in labels], pa.string())
+    unsaid = TAKEN_BACK - 1
+    said = np.array([_number(one["weight"]) if "weight" in one else unsaid for one in labels], np.int64)[readings.of]
+    weight = np.where(said == unsaid, np.where(np.isnan(readings.value), 0, 1), said).astype(np.int32)
+    columns = {
+        "time": pa.array(readings.time).cast(TIME),
+        "component": components.take(readings.of),
+        "metric": metrics.take(readings.of),
+        "value": pa.array(readings.value),
+    }
+    samples = pa.table(columns, schema=SAMPLES)
+    return Batch(samples, DEVICES.empty_table(), until_marked, pa.chunked_array([pa.array(weight, WEIGHT)]))
+
+
+def _devices(readings: Readings, labels: Sequence[dict[str, str]]) -> pa.Table:
+    if not len(readings):
+        return DEVICES.empty_table()
+    readings = readings.ordered()
+    begins = np.flatnonzero(np.r_[True, readings.of[1:] != readings.of[:-1]])
+    ends = np.r_[begins[1:], len(readings)] - 1
+    chosen = [labels[number] for number in readings.of[begins].tolist()]
+    columns = {name: pa.array([one.get(name, "") for one in chosen], pa.string()) for name in _PLACE}
+    times = {
+        "first_seen": pa.array(readings.time[begins]).cast(TIME),
+        "last_seen": pa.array(readings.time[ends]).cast(TIME),
+    }
+    return pa.table({**columns, **times}, schema=DEVICES)
