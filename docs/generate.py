@@ -82,8 +82,8 @@ def metrics_page() -> str:
     return _page(
         [
             "# Metrics",
-            "## Forewarn's own\n\nAn agent shows them at `/metrics`, a server at `/api/v1/metrics`; those of `store` it"
-            " writes to the site's database.",
+            "## Forewarn's own",
+            "An agent shows them at `/metrics`, a server at `/api/v1/metrics`, `store` is what a server writes there.",
             _table(("metric", "type", "labels", "shown by", "meaning"), own).rstrip(),
             "## What Forewarn understands",
             ABOUT_METRICS,

@@ -1,10 +1,11 @@
-"""Prometheus as the telemetry store: a real one is started, asked, refused by, and ended."""
+"""Prometheus and VictoriaMetrics as telemetry stores: real ones are started, asked, refused by, and ended."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pyarrow as pa
 import pytest
 
@@ -15,6 +16,8 @@ from forewarn.store.base import Batch, TelemetryStore
 from forewarn.store.http import HttpSettings
 from forewarn.store.prometheus import Prometheus
 from forewarn.store.remote import RemoteStore
+from forewarn.store.source import Readings
+from forewarn.store.victoriametrics import VictoriaMetrics
 from forewarn.testing import check_store
 from tests import databases
 
@@ -60,14 +63,55 @@ def prometheus_store(url: str) -> RemoteStore:
     return RemoteStore(Prometheus(HttpSettings(url), RealClock()), None, RealClock())
 
 
-@pytest.mark.parametrize("through", ["one store", "another store than the one that wrote"])
-def test_a_prometheus_keeps_the_contract_of_stores(tmp_path: Path, stack: ExitStack, through: str) -> None:
+class Flushed(VictoriaMetrics):
+    """Asks VictoriaMetrics to show what was written at once, as it does by itself within seconds."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(HttpSettings(url), RealClock())
+        self._url = url
+
+    def write(self, readings: Readings) -> int:
+        refused = super().write(readings)
+        httpx.get(f"{self._url}/internal/force_flush", timeout=30).raise_for_status()
+        return refused
+
+
+def victoria_store(url: str) -> RemoteStore:
+    return RemoteStore(VictoriaMetrics(HttpSettings(url), RealClock()), None, RealClock())
+
+
+def flushed_store(url: str) -> RemoteStore:
+    return RemoteStore(Flushed(url), None, RealClock())
+
+
+def check_all(
+    folder: Path,
+    stack: ExitStack,
+    start: Callable[[Path], AbstractContextManager[databases.Database]],
+    make: Callable[[str], TelemetryStore],
+) -> None:
+    """The contract, each time with a database of its own."""
     made: list[str] = []
 
     def store() -> TelemetryStore:
-        url = stack.enter_context(databases.prometheus(tmp_path / str(len(made)))).url
-        made.append(url)
-        return prometheus_store(url) if through == "one store" else Elsewhere(lambda: prometheus_store(url))
+        made.append(stack.enter_context(start(folder / str(len(made)))).url)
+        return make(made[-1])
 
     check_store(store)
     assert len(made) == 5
+
+
+def test_a_prometheus_keeps_the_contract_of_stores(tmp_path: Path, stack: ExitStack) -> None:
+    check_all(tmp_path, stack, databases.prometheus, prometheus_store)
+
+
+def test_what_was_put_into_a_prometheus_another_store_finds_there(tmp_path: Path, stack: ExitStack) -> None:
+    check_all(tmp_path, stack, databases.prometheus, lambda url: Elsewhere(lambda: prometheus_store(url)))
+
+
+def test_a_victoriametrics_keeps_the_contract_of_stores(tmp_path: Path, stack: ExitStack) -> None:
+    check_all(tmp_path, stack, databases.victoria_metrics, victoria_store)
+
+
+def test_what_was_put_into_a_victoriametrics_another_store_finds_there(tmp_path: Path, stack: ExitStack) -> None:
+    check_all(tmp_path, stack, databases.victoria_metrics, lambda url: Elsewhere(lambda: flushed_store(url)))

@@ -57,7 +57,7 @@ class Prometheus:
     def _judge(self, answer: Answer) -> None:
         if answer.status == 200:
             return
-        said = _error(answer)
+        said = error_of(answer)
         if answer.status in (422, 503, 400) and any(words in said for words in _TOO_MUCH):
             raise QueryTooLarge(f"{self.name} will not answer so much at once: {said}")
         if answer.status == 404:
@@ -103,7 +103,8 @@ class Prometheus:
         self._http.close()
 
 
-def _error(answer: Answer) -> str:
+def error_of(answer: Answer) -> str:
+    """What a database that speaks PromQL's API says is wrong."""
     try:
         return str(json.loads(answer.body)["error"])
     except (ValueError, KeyError, TypeError):
