@@ -20,6 +20,7 @@ from forewarn.alerts.settings import AlertSettings
 from forewarn.assemble.alerts import prepare
 from forewarn.assemble.decisions import FILE as DECISION_FILE
 from forewarn.assemble.placing import DriverSettings, Placing, place
+from forewarn.assemble.telemetry import StoreSettings, open_store
 from forewarn.clock import Clock
 from forewarn.control import Control, ControlSettings, Hands, Memory, Rules
 from forewarn.decide.authority import AuthoritySettings
@@ -56,7 +57,6 @@ from forewarn.state.log import LogLines, LogSettings
 from forewarn.state.requests import Requests, RequestSettings
 from forewarn.state.snapshot import SnapshotFile
 from forewarn.state.windows import Windows
-from forewarn.store.duckdb import DuckDBSettings, DuckDBStore
 from forewarn.store.layout import joined
 from forewarn.store.mapping import Mapper, MappingSettings
 from forewarn.web.app import create_app
@@ -101,7 +101,7 @@ class SiteSettings:
 
     driver: DriverSettings = field(default_factory=DriverSettings)
     libvirt: LibvirtSettings = field(default_factory=LibvirtSettings)
-    store: DuckDBSettings = field(default_factory=DuckDBSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
     mapping: MappingSettings = field(default_factory=MappingSettings)
     state: StateSettings = field(default_factory=StateSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
@@ -171,7 +171,8 @@ class Site:
         build_alerter = prepare(settings.alerts, settings.control.interval_s, settings.web, clock)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.clock, self.settings = folder, clock, settings
-        self.store = DuckDBStore(folder / "telemetry.duckdb", settings.store)
+        self.mapper = Mapper(settings=settings.mapping)
+        self.store = open_store(folder, clock, settings.store, self.mapper)
         self.database = Database(f"sqlite:///{folder / DATABASE_FILE}", clock, settings.state.database)
         self.credentials = Credentials(self.database, settings.state.credentials)
         self.audit = Audit(self.database, folder / AUDIT_FILE, settings.state.audit)
@@ -192,7 +193,6 @@ class Site:
         )
         self.alerter = build_alerter(self.database) if build_alerter else None
         self.meters: list[Callable[[], Mapping[str, float]]] = [self.alerter.metrics] if self.alerter else []
-        self.mapper = Mapper(settings=settings.mapping)
         self._taking = threading.Lock()
         self._placing: Placing | None = None
         self._log(self.store.notices, Severity.WARNING)

@@ -31,7 +31,7 @@ from forewarn.store.labels import Located
 from forewarn.store.mapping import Mapper
 from forewarn.store.scrapes import Key
 from forewarn.store.source import Readings, Source
-from forewarn.store.windows import DAY, HOUR, MINUTE, SECOND, Window, microseconds
+from forewarn.store.windows import DAY, HOUR, MINUTE, NEVER, SECOND, Window, microseconds
 
 log = logging.getLogger(__name__)
 
@@ -188,14 +188,26 @@ class RemoteStore:
             return self._cache.features(catalog, kind, at)
 
     def series(self, component: str, metric: str, start: datetime, end: datetime) -> pa.Table:
-        """The samples of one series in (start, end]; where the cache has only hourly means, those."""
+        """The samples of one series in (start, end]; where the cache has only hourly means, those.
+
+        Only what the cache has no part of yet is read: charts need not wait for the newest minute.
+        """
         with self._lock:
-            self._cover(microseconds(start), microseconds(end))
+            since = microseconds(start)
+            if self._covered is None or since < self._covered.since:
+                self._cover(since, microseconds(end))
             return self._cache.series(component, metric, start, end)
 
     def devices(self, kind: Kind | None = None) -> pa.Table:
-        """Every device that the cache knows, as DEVICES."""
-        return self._cache.devices(kind)
+        """Every device that the cache knows, as DEVICES; a new cache is read first, as far as the database answers."""
+        with self._lock:
+            if self._covered is None and not self._fresh:
+                now = microseconds(self._clock.now())
+                try:
+                    self._cover(NEVER, now)
+                except StoreUnavailable as error:
+                    log.warning("no device is known yet: %s", error)
+            return self._cache.devices(kind)
 
     def roll_up(self, now: datetime) -> None:
         """Roll the cache up and drop what is past its retention there; the database keeps its own."""
