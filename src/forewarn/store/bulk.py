@@ -65,43 +65,48 @@ class _Found:
         return number
 
 
-def mapped(mapper: Mapper, readings: Readings, places: Sequence[Located | None]) -> Batch:
-    """The batch of a span's samples. `places` has one element per series: None for a series of no host."""
+Places = Sequence[Sequence[Located]]
+"""For each series of readings, where it belongs: nowhere if its host is not known, or with several meanings."""
+_Placed = Sequence[tuple[int, Located]]
+
+
+def mapped(mapper: Mapper, readings: Readings, places: Places) -> Batch:
+    """The batch of a span's samples."""
     readings = readings.ordered()
     bounds = np.searchsorted(readings.of, np.arange(len(readings.series) + 1))
-    by_host: dict[str, list[int]] = {}
-    for number, place in enumerate(places):
-        if place is not None and bounds[number] < bounds[number + 1]:
-            by_host.setdefault(place.host, []).append(number)
     found = _Found()
-    for host, numbers in by_host.items():
-        mapper.hear(host, _words(mapper, readings, bounds, [(number, places[number]) for number in numbers]))
-        _resolve(mapper, host, readings, bounds, [(number, places[number]) for number in numbers], found)
+    for host, located in _by_host(places, bounds).items():
+        mapper.hear(host, _words(mapper, readings, bounds, located))
+        _resolve(mapper, host, readings, bounds, located, found)
     return _batch(found, readings)
 
 
-def hear(mapper: Mapper, readings: Readings, places: Sequence[Located | None]) -> None:
+def hear(mapper: Mapper, readings: Readings, places: Places) -> None:
     """Take in what info series say, and nothing else."""
     readings = readings.ordered()
     bounds = np.searchsorted(readings.of, np.arange(len(readings.series) + 1))
-    by_host: dict[str, list[tuple[int, Located | None]]] = {}
-    for number, place in enumerate(places):
-        if place is not None:
-            by_host.setdefault(place.host, []).append((number, place))
-    for host, located in by_host.items():
+    for host, located in _by_host(places, bounds).items():
         mapper.hear(host, _words(mapper, readings, bounds, located))
 
 
-def _words(
-    mapper: Mapper, readings: Readings, bounds: Numbers, located: Sequence[tuple[int, Located | None]]
-) -> Sequence[Sample]:
+def _by_host(places: Places, bounds: Numbers) -> dict[str, list[tuple[int, Located]]]:
+    """The series that have samples, numbered."""
+    found: dict[str, list[tuple[int, Located]]] = {}
+    for number, meanings in enumerate(places):
+        if bounds[number] < bounds[number + 1]:
+            for place in meanings:
+                found.setdefault(place.host, []).append((number, place))
+    return found
+
+
+def _words(mapper: Mapper, readings: Readings, bounds: Numbers, located: _Placed) -> Sequence[Sample]:
     """What info series say, in the order of time.
 
     Of one that speaks alone of its device the first and the last word, of several that speak of one device all.
     """
     said: list[tuple[int, Sample]] = []
     claims: dict[tuple[str, str], int] = {}
-    chosen = [(number, place) for number, place in located if place is not None and place.name in mapper.words]
+    chosen = [(number, place) for number, place in located if place.name in mapper.words]
     for _, place in chosen:
         subject = (place.name, place.subject)
         claims[subject] = claims.get(subject, 0) + 1
@@ -121,11 +126,11 @@ def _resolve(
     host: str,
     readings: Readings,
     bounds: Numbers,
-    located: Sequence[tuple[int, Located | None]],
+    located: _Placed,
     found: _Found,
 ) -> None:
     """Cut the samples of a host where a part was changed, and note where each cut leads."""
-    chosen = [(number, place) for number, place in located if place is not None and mapper.means(place.name)]
+    chosen = [(number, place) for number, place in located if mapper.means(place.name)]
     if not chosen:
         return
     keys = [place.key for _, place in chosen]

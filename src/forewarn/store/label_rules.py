@@ -7,6 +7,7 @@ catalogue's. A series of which no host is known, or which no rule knows, is coun
 import hashlib
 import ipaddress
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
@@ -22,12 +23,15 @@ class LabelSettings:
     """How series of the site's database are found to be of hosts and parts."""
 
     presets: tuple[str, ...] = tuple(PRESETS)
-    """The exporters whose series are known: node_exporter, smartctl_exporter, ipmi_exporter, libvirt_exporter,
-    telegraf. A preset that no series needs costs nothing but a name in the query."""
+    """The exporters whose series are known: node_exporter, smartctl_exporter, smartmon (scripts for its textfiles),
+    ipmi_exporter, libvirt_exporter, telegraf. A preset that no series needs costs nothing but names in a query."""
     host_labels: tuple[str, ...] = ("instance", "host")
     """The labels that may name the host, the first that a series has counts; a port at its end is cut off."""
     hosts: Mapping[str, str] = field(default_factory=dict)
     """What a host is called here, by what the label says: addresses or names, without a port."""
+    host_patterns: Mapping[str, str] = field(default_factory=dict)
+    """The same for many: regular expressions that match the whole name, and what it becomes, as in
+    "(.+)-bmc" = "\\\\1". The first that fits counts."""
     cut_domain: bool = False
     """Whether host03.example.org is host03 here: for sites whose placement service knows short names."""
     addresses_by_uname: bool = True
@@ -38,14 +42,20 @@ class LabelSettings:
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.presets) - set(PRESETS)):
             raise ValueError(f"presets names {unknown[0]}; known are: {', '.join(PRESETS)}")
+        for pattern, text in self.host_patterns.items():
+            try:
+                re.sub(pattern, text, "")
+            except (re.error, IndexError) as error:
+                raise ValueError(f"host_patterns: {pattern!r} does not work: {error}") from error
 
 
 class LabelRules:
     """Finds host and meaning of series.
 
     >>> rules = LabelRules()
-    >>> rules.locate(("node_network_up", (("device", "eth0"), ("instance", "host03:9100")))).host
-    'host03'
+    >>> [place] = rules.locate(("node_network_up", (("device", "eth0"), ("instance", "host03:9100"))))
+    >>> place.host, place.name
+    ('host03', 'node_network_up')
     """
 
     def __init__(self, settings: LabelSettings | None = None) -> None:
@@ -79,24 +89,28 @@ class LabelRules:
                 self._called[address] = called
         return news
 
-    def locate(self, key: Key) -> Located | None:
-        """Where a series belongs, None where that is not known."""
+    def locate(self, key: Key) -> tuple[Located, ...]:
+        """Where a series belongs, each with one meaning; nowhere where its host is not known."""
         name, pairs = key
         labels = dict(pairs)
-        host = self._host(labels)
+        host = self.host(labels)
         if not host:
-            return None
+            return ()
+        found: dict[str, Located] = {}
+        own = True
         for rename in self._renames.get(name, ()):
-            if rename.fits(labels):
-                means = rename.labels_of(labels)
-                return Located(host, rename.means, tuple(sorted(means.items())), rename.scale)
-        return Located(host, name, pairs)
+            means = rename.labels_of(labels)
+            if means is not None and rename.means not in found:
+                found[rename.means] = Located(host, rename.means, tuple(sorted(means.items())), rename.scale)
+                own = own and rename.also
+        return (*found.values(), Located(host, name, pairs)) if own else tuple(found.values())
 
     def _named(self, labels: Mapping[str, str]) -> str:
         said = next((labels[label] for label in self._settings.host_labels if labels.get(label)), "")
         return host_of({"instance": said})
 
-    def _host(self, labels: Mapping[str, str]) -> str:
+    def host(self, labels: Mapping[str, str]) -> str:
+        """The host of which a series with these labels speaks; empty where it says none."""
         named = self._named(labels)
         if named in self._settings.hosts:
             return self._settings.hosts[named]
@@ -105,6 +119,10 @@ class LabelRules:
             named = called if called and len(self._claimed[called]) == 1 else named
         if self._settings.cut_domain and not _is_address(named):
             named = named.partition(".")[0]
+        for pattern, text in self._settings.host_patterns.items():
+            if found := re.fullmatch(pattern, named):
+                named = found.expand(text)
+                break
         return self._settings.hosts.get(named, named)
 
 

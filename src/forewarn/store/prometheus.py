@@ -18,7 +18,7 @@ from forewarn.store.source import Readings
 
 _QUIET_NAN = 0x7FF8000000000000  # a stale marker proper would be hidden from queries
 _POINTS_MAX = 10_000  # of a series in a range query; Prometheus takes 11,000
-_ALONE = 64  # a refused body of so few samples is not cut any more
+_TRIES_MAX = 200  # after so many attempts the parts of a refused body are cut no further
 _TOO_MUCH = ("too many samples", "timed out", "too many points", "exceeded maximum resolution", "max-samples")
 
 
@@ -73,21 +73,34 @@ class Prometheus:
         return refused
 
     def _write(self, readings: Readings) -> int:
-        answer = self._http.ask(
-            "POST", self._settings.write_path, data=write_body.body(readings, _QUIET_NAN), headers=write_body.HEADERS
-        )
-        if answer.status < 300:
-            return 0
+        """Write a body, and one that is refused in halves; returns how many samples were refused in the end.
+
+        Earlier halves go first: what came after them would make them late.
+        """
+        waiting, refused, tries = [readings], 0, 0
+        while waiting:
+            part = waiting.pop()
+            tries += 1
+            if self._takes(part):
+                continue
+            if len(part) == 1 or tries >= _TRIES_MAX:
+                refused += len(part)
+                continue
+            order = np.argsort(part.time, kind="stable")
+            half = len(order) // 2
+            waiting += [part.where(order[half:]).ordered(), part.where(order[:half]).ordered()]
+        return refused
+
+    def _takes(self, readings: Readings) -> bool:
+        """Whether a body was taken; a refused one is not taken in part either."""
+        body = write_body.body(readings, _QUIET_NAN)
+        answer = self._http.ask("POST", self._settings.write_path, data=body, headers=write_body.HEADERS)
         if answer.status == 404:
             words = "start Prometheus with --web.enable-remote-write-receiver, or name store.prometheus.write_path"
             raise StoreUnavailable(f"{self.name} takes no remote write: {words}", 60.0)
-        if answer.status != 400:
+        if answer.status >= 300 and answer.status != 400:
             raise StoreUnavailable(f"{self.name} does not take samples: {answer.status} {answer.said}")
-        if len(readings) <= _ALONE:
-            return len(readings)
-        order = np.argsort(readings.time, kind="stable")
-        half = len(order) // 2
-        return sum(self._write(readings.where(part).ordered()) for part in (order[:half], order[half:]))
+        return answer.status < 300
 
     def check(self) -> str:
         """Its version, by /api/v1/status/buildinfo."""

@@ -95,7 +95,7 @@ class RemoteStore:
         self._names = frozenset((*self.rules.asked(self.mapper.names), *own_series.NAMES))
         self._lock = threading.RLock()
         self._revision = microseconds(clock.now())
-        self._places: dict[Key, Located | None] = {}
+        self._places: dict[Key, tuple[Located, ...]] = {}
         self._span = HOUR  # how long the next span is asked for
         self._fresh: deque[tuple[float, Batch]] = deque()  # written lately: a database may show it a little later
         self.refused = 0  # samples that the database did not take because of their time
@@ -333,7 +333,7 @@ class RemoteStore:
         weights = pa.chunked_array([pa.array(weight[new])])
         self._cache.append(Batch(batch.samples.filter(pa.array(new)), batch.devices, batch.until_marked, weights))
 
-    def _located(self, readings: Readings) -> list[Located | None]:
+    def _located(self, readings: Readings) -> list[tuple[Located, ...]]:
         """Where each series belongs; remembered, until hosts are called otherwise."""
         if self.rules.learn(readings.series):
             self._places.clear()
@@ -341,7 +341,7 @@ class RemoteStore:
             self._places.clear()
         for key in readings.series:
             if key not in self._places:
-                self._places[key] = None if key[0] in own_series.NAMES else self.rules.locate(key)
+                self._places[key] = () if key[0] in own_series.NAMES else self.rules.locate(key)
         return [self._places[key] for key in readings.series]
 
 
