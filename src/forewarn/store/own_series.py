@@ -30,21 +30,26 @@ def written(batch: Batch, revision: NDArray[np.int64]) -> Readings:
     value, weight = samples.column("value").to_numpy(), weights_of(batch)
     usual = weight == np.where(np.isnan(value), 0, 1)
     said = np.where(usual, np.iinfo(np.int32).min, weight)
-    columns = [component.indices.to_numpy(), metric.indices.to_numpy(), said, revision]
-    rows, of = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
     components, metrics = component.dictionary.to_pylist(), metric.dictionary.to_pylist()
+    heavy_of, heavy = np.unique(said, return_inverse=True)
+    again_of, again = np.unique(revision, return_inverse=True)
+    parts = component.indices.to_numpy().astype(np.int64) * max(1, len(metrics)) + metric.indices.to_numpy()
+    codes, of = np.unique((parts * len(heavy_of) + heavy) * len(again_of) + again, return_inverse=True)
     series = []
-    for part, quantity, heavy, again in rows.tolist():
+    for code in codes.tolist():
+        rest, number = divmod(code, max(1, len(again_of)))
+        rest, weighed = divmod(rest, max(1, len(heavy_of)))
+        part, quantity = divmod(rest, max(1, len(metrics)))
         labels = {"component": str(components[part]), "metric": str(metrics[quantity])}
-        if heavy != np.iinfo(np.int32).min:
-            labels["weight"] = str(heavy)
-        if again:
-            labels["revision"] = str(again)
+        if heavy_of[weighed] != np.iinfo(np.int32).min:
+            labels["weight"] = str(heavy_of[weighed])
+        if again_of[number]:
+            labels["revision"] = str(again_of[number])
         if batch.until_marked:
             labels["until_marked"] = "1"
         series.append(_key(SAMPLE, labels))
     time = samples.column("time").cast(pa.int64()).to_numpy()
-    return Readings.joined([Readings(tuple(series), of.reshape(-1), time, value), _places(batch.devices)])
+    return Readings.joined([Readings(tuple(series), of, time, value), _places(batch.devices)])
 
 
 def _key(name: str, labels: dict[str, str]) -> Key:

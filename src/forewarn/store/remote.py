@@ -10,10 +10,11 @@ import json
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,7 @@ from forewarn.domain.feature import Catalog
 from forewarn.domain.inventory import Kind
 from forewarn.errors import QueryTooLarge, StoreUnavailable
 from forewarn.store import bulk, own_series
-from forewarn.store.base import TAKEN_BACK, Batch
+from forewarn.store.base import DEVICES, TAKEN_BACK, Batch
 from forewarn.store.duckdb import DuckDBSettings, DuckDBStore
 from forewarn.store.intake import weights_of
 from forewarn.store.label_rules import LabelRules
@@ -101,6 +102,7 @@ class RemoteStore:
         self.refused = 0  # samples that the database did not take because of their time
         self._covered = self._load()
         self._cache = DuckDBStore(self._file, self._duckdb)
+        self._sat = {_place(row): (row["first_seen"], row["last_seen"]) for row in self._cache.devices().to_pylist()}
         self._warm = False  # whether the mapper knows what info series said lately
         self.notices: tuple[str, ...] = ()
 
@@ -170,11 +172,26 @@ class RemoteStore:
         chosen = pa.array(stands)
         new = Batch(
             batch.samples.filter(chosen),
-            batch.devices,
+            self._unsaid(batch.devices),
             batch.until_marked,
             pa.chunked_array([pa.array(weight[stands])]),
         )
         self.refused += self._source.write(own_series.written(new, revision))
+        for row in new.devices.to_pylist():
+            place = _place(row)
+            first, last = self._sat.get(place, (row["first_seen"], row["last_seen"]))
+            self._sat[place] = min(first, row["first_seen"]), max(last, row["last_seen"])
+
+    def _unsaid(self, devices: pa.Table) -> pa.Table:
+        """Where parts sat, as far as the database was not told so: it may take nothing that is long past again."""
+        rows = []
+        for row in devices.to_pylist():
+            first, last = self._sat.get(_place(row), (None, None))
+            earlier, later = first is None or row["first_seen"] < first, last is None or row["last_seen"] > last
+            if earlier or later:
+                begin = row["first_seen"] if earlier else row["last_seen"]
+                rows.append({**row, "first_seen": begin, "last_seen": row["last_seen"] if later else begin})
+        return pa.Table.from_pylist(rows, schema=DEVICES)
 
     def features(self, catalog: Catalog, kind: Kind, at: Sequence[datetime] | pa.Table) -> pa.Table:
         """The stored features of `kind`, for times or for a ROWS table; see `TelemetryStore`."""
@@ -343,6 +360,10 @@ class RemoteStore:
             if key not in self._places:
                 self._places[key] = () if key[0] in own_series.NAMES else self.rules.locate(key)
         return [self._places[key] for key in readings.series]
+
+
+def _place(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(row[name]) for name in ("component", "kind", "host", "device", "model"))
 
 
 def _strongest(batch: Batch) -> Batch:
