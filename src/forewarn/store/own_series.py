@@ -6,7 +6,8 @@ it. What mends a value is therefore a series of its own, told apart by the label
 value stands, of equals the one of the highest revision, as `TelemetryStore.append` has it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -115,3 +116,24 @@ def _devices(readings: Readings, labels: Sequence[dict[str, str]]) -> pa.Table:
         "last_seen": pa.array(readings.time[ends]).cast(TIME),
     }
     return pa.table({**columns, **times}, schema=DEVICES)
+
+
+def place(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What tells a row of DEVICES apart from others."""
+    return tuple(str(row[name]) for name in _PLACE)
+
+
+def strongest(batch: Batch) -> Batch:
+    """Of samples of one series and time in a batch, the one that stands."""
+    samples, weight = batch.samples, weights_of(batch)
+    component = samples.column("component").combine_chunks().dictionary_encode().indices.to_numpy()
+    metric = samples.column("metric").combine_chunks().dictionary_encode().indices.to_numpy()
+    time = samples.column("time").cast(pa.int64()).to_numpy()
+    strength = np.where(weight == TAKEN_BACK, np.iinfo(np.int32).max, weight)
+    order = np.lexsort((strength, time, metric, component))
+    series = component.astype(np.int64) * (int(metric.max()) + 1 if len(metric) else 1) + metric
+    ordered, moments = series[order], time[order]
+    final = np.r_[(ordered[1:] != ordered[:-1]) | (moments[1:] != moments[:-1]), True][: len(order)]
+    chosen = np.sort(order[final])
+    weights = pa.chunked_array([pa.array(weight[chosen])])
+    return Batch(samples.take(pa.array(chosen)), batch.devices, batch.until_marked, weights)
