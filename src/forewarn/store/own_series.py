@@ -13,10 +13,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from forewarn.domain.telemetry import Sample
 from forewarn.store.base import DEVICES, SAMPLES, TAKEN_BACK, TIME, WEIGHT, Batch
 from forewarn.store.intake import weights_of
 from forewarn.store.scrapes import Key
 from forewarn.store.source import Readings
+from forewarn.store.windows import microseconds
 
 SAMPLE, DEVICE = "forewarn_sample", "forewarn_device_info"
 NAMES = (SAMPLE, DEVICE)
@@ -137,3 +139,12 @@ def strongest(batch: Batch) -> Batch:
     chosen = np.sort(order[final])
     weights = pa.chunked_array([pa.array(weight[chosen])])
     return Batch(samples.take(pa.array(chosen)), batch.devices, batch.until_marked, weights)
+
+
+def named(samples: Sequence[Sample]) -> Readings:
+    """Samples that have times, under their own names."""
+    timed = [(_key(one.name, dict(one.labels)), microseconds(one.time), one.value) for one in samples if one.time]
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(key for key, _, _ in timed))}
+    of = np.array([numbers[key] for key, _, _ in timed], np.int64)
+    time = np.array([time for _, time, _ in timed], np.int64)
+    return Readings(tuple(numbers), of, time, np.array([value for _, _, value in timed], np.float64)).ordered()

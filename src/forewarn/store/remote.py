@@ -21,6 +21,7 @@ import pyarrow as pa
 from forewarn.clock import Clock
 from forewarn.domain.feature import Catalog
 from forewarn.domain.inventory import Kind
+from forewarn.domain.telemetry import Sample
 from forewarn.errors import QueryTooLarge, StoreUnavailable
 from forewarn.store import bulk, own_series, recording
 from forewarn.store.base import DEVICES, TAKEN_BACK, Batch
@@ -104,9 +105,8 @@ class RemoteStore:
         self.refused = 0  # samples that the database did not take because of their time
         self._covered = self._load()
         self._cache = DuckDBStore(self._file, self._duckdb)
-        self._sat = {
-            own_series.place(row): (row["first_seen"], row["last_seen"]) for row in self._cache.devices().to_pylist()
-        }
+        known = self._cache.devices().to_pylist()
+        self._sat = {own_series.place(row): (row["first_seen"], row["last_seen"]) for row in known}
         self._warm = False  # whether the mapper knows what info series said lately
         self.notices: tuple[str, ...] = ()
 
@@ -196,6 +196,10 @@ class RemoteStore:
                 begin = row["first_seen"] if earlier else row["last_seen"]
                 rows.append({**row, "first_seen": begin, "last_seen": row["last_seen"] if later else begin})
         return pa.Table.from_pylist(rows, schema=DEVICES)
+
+    def write(self, samples: Sequence[Sample]) -> int:
+        """Write series of our own, each with a time, under their own names; returns how many were refused."""
+        return self._source.write(own_series.named(samples))
 
     def features(self, catalog: Catalog, kind: Kind, at: Sequence[datetime] | pa.Table) -> pa.Table:
         """The stored features of `kind`, for times or for a ROWS table; see `TelemetryStore`."""
