@@ -3,6 +3,7 @@
     ForewarnError
     ├── TemporaryError          worth another try, after `retry_after_s`
     │   ├── StoreUnavailable    the telemetry store or the state database does not answer
+    │   │   └── QueryTooLarge   an answer would go past a limit of the store: ask for less
     │   ├── DriverUnavailable   the VM placement service does not answer
     │   ├── NotLeading          another controller acts on this state database; this one waits
     │   ├── SourceAbsent        a source of telemetry that this host does not have, or that may not be read
@@ -49,6 +50,12 @@ class StoreUnavailable(TemporaryError):
     """The telemetry store or the state database does not answer."""
 
     code = "store_unavailable"
+
+
+class QueryTooLarge(StoreUnavailable):
+    """An answer of the store would go past a limit, its own or ours: ask for a shorter span or fewer series."""
+
+    code = "query_too_large"
 
 
 class DriverUnavailable(TemporaryError):

@@ -13,12 +13,12 @@ import pytest
 
 from forewarn import remote_write
 from forewarn.assemble.site import Site, SiteSettings
+from forewarn.assemble.telemetry import StoreSettings
 from forewarn.clock import SimulatedClock
 from forewarn.domain.inventory import Kind
 from forewarn.domain.people import Role
 from forewarn.domain.telemetry import Sample
 from forewarn.state.credentials import NewToken
-from forewarn.store.duckdb import DuckDBSettings
 from forewarn.store.mapping import MappingSettings
 from forewarn.web.settings import IngestSettings, WebSettings
 
@@ -125,7 +125,7 @@ def flood(sender: Sender, bodies: int, size: int) -> None:
 def bounded(series_max: int) -> SiteSettings:
     return SiteSettings(
         web=WebSettings(port=0, ingest=replace(MANY, series_remembered_max=series_max)),
-        store=DuckDBSettings(series_max=series_max),
+        store=StoreSettings(series_max=series_max),
         mapping=MappingSettings(settle_s=0.0, series_max=series_max, host_series_max=series_max, unmapped_max=100),
     )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from forewarn.assemble.site import Site, SiteSettings
+from forewarn.assemble.telemetry import StoreSettings
 from forewarn.clock import SimulatedClock
 from forewarn.domain.inventory import Kind
 from forewarn.drivers.simulated import SimulatedDriver
@@ -24,7 +25,6 @@ from forewarn.sim.faults import FaultSettings, Schedule
 from forewarn.sim.scenario import demo_cluster
 from forewarn.sim.world import World
 from forewarn.state.requests import RequestKind
-from forewarn.store.duckdb import DuckDBSettings
 from forewarn.upkeep import UpkeepSettings
 from tests.support import eventually
 
@@ -45,7 +45,7 @@ def lived(folder: Path, kind: Kind) -> tuple[Site, SimulatedDriver]:
     driver = SimulatedDriver(cluster, workloads, SimulatedClock(START))
     world = World(driver, SEED, START, faults=faults)
     settings = SiteSettings(
-        store=DuckDBSettings(raw_days=3650.0, hour_days=3650.0), upkeep=UpkeepSettings(promote=True, days_at_once=30)
+        store=StoreSettings(raw_days=3650.0, hour_days=3650.0), upkeep=UpkeepSettings(promote=True, days_at_once=30)
     )
     site = Site(folder, SimulatedClock(END), settings)
     for batch in world.lived(DAYS):

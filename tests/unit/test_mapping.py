@@ -1,7 +1,6 @@
 """Series as exporters name them become metrics of the parts that stand behind them."""
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from forewarn.domain.metrics import Identity
 from forewarn.domain.telemetry import Combine, Metric, Sample
 from forewarn.store.base import DEVICES, SAMPLES, TAKEN_BACK, Batch
 from forewarn.store.mapping import OTHERS, Mapper, MappingSettings
+from tests.exposed import parsed
 from tests.telemetry import NOON
 
 
@@ -153,13 +153,6 @@ def test_a_scrape_that_shows_other_series_than_the_last_is_mapped_as_it_is() -> 
     assert len(values(mapper.map("h", first, NOON))) == 2
     assert values(mapper.map("h", first[1:], NOON)) == {("disk:h/sdb", "smart_5"): 2.0}
     assert values(mapper.map("h", first, NOON))["disk:h/sda", "smart_5"] == 1.0
-
-
-def parsed(text: str) -> list[Sample]:
-    line = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)")
-    label = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-    found = (line.fullmatch(each) for each in text.splitlines() if not each.startswith("#"))
-    return [Sample(m[1], dict(label.findall(m[2] or "")), float(m[3])) for m in found if m]
 
 
 def test_a_recorded_scrape_of_node_exporter_is_mapped_to_the_values_that_it_shows(recorded_fixtures: Path) -> None:

@@ -3,11 +3,13 @@
 What it gets from outside is the driver, the clock and the folder in which everything is kept.
 """
 
+import socket
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from forewarn import upkeep
@@ -21,6 +23,8 @@ from forewarn.alerts.settings import AlertSettings
 from forewarn.assemble.alerts import prepare
 from forewarn.assemble.decisions import FILE as DECISION_FILE
 from forewarn.assemble.placing import DriverSettings, Placing, place
+from forewarn.assemble.telemetry import StoreSettings, open_store
+from forewarn.assemble.write_back import WriteBack
 from forewarn.clock import Clock
 from forewarn.control import Control, ControlSettings, Hands, Memory, Rules
 from forewarn.decide.authority import AuthoritySettings
@@ -29,7 +33,7 @@ from forewarn.decide.windows import PlannedWindow
 from forewarn.domain.authority import Mode
 from forewarn.domain.events import ChangeEvent, FailureEvent
 from forewarn.domain.inventory import COMPONENT_KINDS, Kind
-from forewarn.domain.situation import LogLine, Severity
+from forewarn.domain.situation import LogLine, Severity, Snapshot
 from forewarn.domain.telemetry import Sample
 from forewarn.drivers.base import Driver, Watched
 from forewarn.drivers.libvirt.settings import LibvirtSettings
@@ -58,8 +62,6 @@ from forewarn.state.requests import Requests, RequestSettings
 from forewarn.state.snapshot import SnapshotFile
 from forewarn.state.windows import Windows
 from forewarn.store.arrivals import Arrivals, ArrivalSettings
-from forewarn.store.duckdb import DuckDBSettings
-from forewarn.store.duckdb_rescue import open_store
 from forewarn.store.mapping import Mapper, MappingSettings
 from forewarn.upkeep import Upkeep, UpkeepSettings
 from forewarn.web.app import create_app
@@ -105,7 +107,7 @@ class SiteSettings:
 
     driver: DriverSettings = field(default_factory=DriverSettings)
     libvirt: LibvirtSettings = field(default_factory=LibvirtSettings)
-    store: DuckDBSettings = field(default_factory=DuckDBSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
     mapping: MappingSettings = field(default_factory=MappingSettings)
     arrivals: ArrivalSettings = field(default_factory=ArrivalSettings)
     state: StateSettings = field(default_factory=StateSettings)
@@ -180,7 +182,8 @@ class Site:
         build_alerter = prepare(settings.alerts, settings.control.interval_s, settings.web, clock)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.clock, self.settings = folder, clock, settings
-        self.store = open_store(folder / "telemetry.duckdb", settings.store)
+        self.mapper = Mapper(settings=settings.mapping)
+        self.store = open_store(folder, clock, settings.store, self.mapper)
         self.database = Database(f"sqlite:///{folder / DATABASE_FILE}", clock, settings.state.database)
         self.credentials = Credentials(self.database, settings.state.credentials)
         self.audit = Audit(self.database, folder / AUDIT_FILE, settings.state.audit)
@@ -201,9 +204,10 @@ class Site:
         )
         self.alerter = build_alerter(self.database) if build_alerter else None
         self.meters: list[Callable[[], Mapping[str, float]]] = [self.alerter.metrics] if self.alerter else []
-        self.mapper = Mapper(settings=settings.mapping)
         self.arrivals = Arrivals(self.mapper, self.store, settings.arrivals)
         self.meters += [self.arrivals.metrics, self._of_store]
+        own = {"job": "forewarn", "instance": socket.gethostname() or "forewarn"}
+        self.write_back = WriteBack(self.store, version("forewarn"), own)
         self._placing: Placing | None = None
         self._control: Control | None = None
         self.upkeep = Upkeep(self._kept_up(), CATALOG, folder, clock, settings.upkeep)
@@ -245,7 +249,7 @@ class Site:
             self._hands(driver) if self.acts else None,
             self.clock,
             self.settings.control,
-            *([self.alerter.tell] if self.alerter else []),
+            self._tell,
         )
         return self._control
 
@@ -285,6 +289,11 @@ class Site:
         """Whether any host that the last cycle saw is simulated."""
         snapshot = self.memory.snapshot.read()
         return snapshot is not None and snapshot.simulated
+
+    def _tell(self, snapshot: Snapshot) -> None:
+        self.write_back.tell(snapshot)
+        if self.alerter:
+            self.alerter.tell(snapshot)
 
     def take(self, shown: Mapping[str, Iterable[Sample]], now: datetime) -> None:
         """Store what the hosts' exporters show, each host's scrape whole, in one batch. Safe to call from threads."""
@@ -333,6 +342,7 @@ class Site:
             last.callback(self.database.close)
             last.callback(self.store.close)
             last.callback(self.arrivals.finish)
+            last.callback(self.write_back.close)
             last.callback(self.memory.journal.leadership.release)
             if self._placing:
                 last.callback(self._placing.close)

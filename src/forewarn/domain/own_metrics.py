@@ -6,7 +6,7 @@ One line is one metric. Whoever shows one takes its words from here, and so does
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-AGENT, SERVER = "agent", "server"
+AGENT, SERVER, STORE = "agent", "server", "store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,5 +318,17 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _server("forewarn_events_streams", "Open streams of server-sent events"),
     _server("forewarn_events_streams_dropped_total", "Streams of events that were dropped because they were slow"),
     _server("forewarn_events_streams_refused_total", "Streams of events that were refused because there were too many"),
+    OwnMetric(
+        "forewarn_sample",
+        "A component's value that reached Forewarn and not the site's database, kept there",
+        ("component", "metric", "weight", "revision", "until_marked"),
+        (STORE,),
+    ),
+    OwnMetric(
+        "forewarn_device_info",
+        "Where a component sat, kept in the site's database beside its values",
+        ("component", "kind", "host", "device", "model"),
+        (STORE,),
+    ),
 )
 OWN_BY_NAME: Mapping[str, OwnMetric] = {metric.name: metric for metric in OWN_METRICS}

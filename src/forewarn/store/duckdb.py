@@ -17,6 +17,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from forewarn.domain.feature import Catalog
 from forewarn.domain.inventory import Kind
@@ -122,7 +123,7 @@ class DuckDBStore:
         Samples older than what `raw_days` still keeps, and of series past `series_max`, are not taken; `refused` counts
         them.
         """
-        self._check(batch)
+        self.check(batch)
         with self._lock, self._available():
             before = self._index.size
             try:
@@ -132,7 +133,8 @@ class DuckDBStore:
                 self._places.distrust()
                 raise
 
-    def _check(self, batch: Batch) -> None:
+    def check(self, batch: Batch) -> None:
+        """Raises TelemetryError for a batch that `append` would refuse for what it is."""
         for table, schema, name in ((batch.samples, SAMPLES, "samples"), (batch.devices, DEVICES, "devices")):
             if not table.schema.equals(schema):
                 raise TelemetryError(f"a batch's {name} have the columns {_shape(table.schema)}, not {_shape(schema)}")
@@ -227,6 +229,21 @@ class DuckDBStore:
         with self._available(), self._file.cursor() as cursor:
             found = ask(cursor, sql.SERIES, [*bounds, *bounds, self._buckets.raw_since])
         return found.set_column(0, "time", found.column("time").cast(TIME))
+
+    def held(self, samples: pa.Table) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """What is stored at the times of SAMPLES: for each row value and weight, NaN and -1 where there is nothing."""
+        values, weights = np.full(samples.num_rows, np.nan), np.full(samples.num_rows, -1, np.int64)
+        with self._lock, self._available(), self._file.cursor() as cursor:
+            series = self._index.known(samples.column("component"), samples.column("metric"))
+            time = samples.column("time").cast(pa.int64()).to_numpy()
+            row = np.flatnonzero((series >= 0) & (self._index.row_time[series] >= time))
+            if len(row):
+                asked = {"row": pa.array(row), "series": pa.array(series[row]), "time": pa.array(time[row])}
+                cursor.register("asked", pa.table(asked))
+                found = ask(cursor, sql.HELD, [int(time[row].min()), int(time[row].max())])
+                at = found.column("row").to_numpy()
+                values[at], weights[at] = found.column("value").to_numpy(), found.column("weight").to_numpy()
+        return values, weights
 
     def devices(self, kind: Kind | None = None) -> pa.Table:
         """Every known device, as DEVICES."""

@@ -187,6 +187,13 @@ REWRITTEN = (
 FORGET_REWRITTEN = "DELETE FROM samples USING rewrites WHERE samples.series = rewrites.series AND time >= since"
 
 
+# What is stored at times. The table asked: `asked(row, series, time)`. Parameters: the first and the last of its times.
+HELD = (
+    "SELECT row, value, weight FROM asked JOIN samples ON samples.series = asked.series AND samples.time = asked.time"
+    " WHERE samples.time >= ? AND samples.time <= ?"
+)
+
+
 def _part(tier: Tier, bounds: Spans, fields: Sequence[str], *, slope: bool) -> str:
     """The states of one tier, per row, metric and window. Hours are counted from the window's end."""
     hour = f"(states.time // {HOUR} - spans.window_end // {HOUR})"

@@ -124,6 +124,13 @@ class SeriesIndex:
             return np.full(len(components), -1, np.int64)
         return np.where(known, self._table[np.where(known, components, 0), column], -1)
 
+    def known(self, components: _Column, metrics: _Column) -> Numbers:
+        """The series' numbers, row by row, -1 where there is none yet."""
+        rows, columns = self.components.numbers(components, new=False), self.metrics.numbers(metrics, new=False)
+        height, width = self._table.shape
+        known = (rows >= 0) & (columns >= 0) & (rows < height) & (columns < width)
+        return np.where(known, self._table[np.where(known, rows, 0), np.where(known, columns, 0)], -1)
+
     def heads(self, numbers: Numbers) -> Heads:
         return Heads(self._last[numbers], self._last_time[numbers], self._until[numbers])
 

@@ -30,7 +30,7 @@ from forewarn.store.identity import UNKNOWN
 from forewarn.store.identity import Part as Named
 from forewarn.store.index import Numbers
 from forewarn.store.layout import Device, Part, Resolution, Series, TakenBack, Target, batch
-from forewarn.store.scrapes import Host, Recent
+from forewarn.store.scrapes import Host, Key, Recent
 
 _END = datetime.max.replace(tzinfo=UTC)
 # What a series is that has no number: not looked at yet, a word on what others are about, or meant by nobody.
@@ -174,6 +174,44 @@ class Mapper:
                     )
                     other = found.get(component, redundancy)
                     found[component] = min(other, redundancy, key=lambda one: (one.spares, one.group))
+            return found
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The names of info series: they say what others are about."""
+        return self._words
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all series that mean something."""
+        return self._words.union(self._matchers)
+
+    def means(self, name: str) -> bool:
+        """Whether series of that name may lead to a component."""
+        return name in self._matchers
+
+    def hear(self, host: str, words: Iterable[Sample]) -> None:
+        """Take in what info series of a host say, each with a time."""
+        with self._mapping:
+            known = self._host(host)
+            news = [self._hear(known, word, word.time) for word in words if word.time]
+            if any(news):
+                known.resolutions.clear()
+
+    def turns(self, host: str) -> Sequence[datetime]:
+        """The times from which on another part sat behind some device name of a host."""
+        with self._mapping:
+            return self._host(host).identities.turns
+
+    def targets(self, host: str, series: Sequence[Key], time: datetime) -> Sequence[Sequence[Target]]:
+        """Where series of a host lead at a time; a series of an unknown name leads nowhere."""
+        with self._mapping:
+            known = self._host(host)
+            slots = [known.slot(key) if key[0] in self._matchers else -1 for key in series]
+            resolution = self._resolution(known, time)
+            numbers = [resolution.by_slot[slot] if slot >= 0 else () for slot in slots]
+            found = [[resolution.targets[number] for number in each] for each in numbers]
+            self._forget(known)
             return found
 
     def _host(self, name: str) -> Host:

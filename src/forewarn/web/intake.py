@@ -17,6 +17,7 @@ from forewarn.domain.events import ChangeEvent, FailureEvent
 from forewarn.domain.people import Principal
 from forewarn.domain.telemetry import Sample, Shown
 from forewarn.errors import ForewarnError, PermanentError, TemporaryError
+from forewarn.store.labels import host_of
 from forewarn.web.bucket import Buckets
 from forewarn.web.exposition import counter
 from forewarn.web.settings import IngestSettings
@@ -142,19 +143,6 @@ class Ingest:
     def _count(self, what: str, number: int) -> None:
         with self._lock:
             self._taken[what] += number
-
-
-def host_of(labels: Mapping[str, str]) -> str:
-    """The host of which a series speaks: its `instance` without a port, else its `host`; empty where it says neither.
-
-    >>> host_of({"instance": "host03:9100"}), host_of({"host": "host03"}), host_of({"instance": "[::1]:9100"})
-    ('host03', 'host03', '::1')
-    """
-    instance = labels.get("instance", "") or labels.get("host", "")
-    if instance.startswith("["):
-        return instance[1:].partition("]")[0]
-    name, _, port = instance.rpartition(":")
-    return name if port.isdecimal() and name and ":" not in name else instance
 
 
 def _by_host(samples: Shown) -> dict[str, Shown]:
