@@ -11,7 +11,6 @@ waits `settle_s` for a word on who it is, in memory alone: a process that is kil
 """
 
 import heapq
-import re
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +29,7 @@ from forewarn.store.identity import UNKNOWN
 from forewarn.store.identity import Part as Named
 from forewarn.store.index import Numbers
 from forewarn.store.layout import Device, Part, Resolution, Series, TakenBack, Target, batch
+from forewarn.store.matching import Matcher, by_time, columns_of, device_of
 from forewarn.store.scrapes import Host, Key, Recent
 
 _END = datetime.max.replace(tzinfo=UTC)
@@ -61,31 +61,6 @@ class MappingSettings:
     """Names of series whose unmapped samples are counted each for itself; those of more names are counted together."""
 
 
-class _Matcher:
-    """One metric's conditions, compiled."""
-
-    def __init__(self, metric: Metric) -> None:
-        self.metric = metric
-        self._where = tuple((label, re.compile(pattern)) for label, pattern in metric.where)
-        self._device = metric.device_pattern
-
-    def device(self, labels: Mapping[str, str]) -> str | None:
-        """The device that a series is about, or None if the series is not meant."""
-        if any(not pattern.fullmatch(labels.get(label, "")) for label, pattern in self._where):
-            return None
-        if not self.metric.device_label:
-            return str(self.metric.kind)
-        return _device(labels.get(self.metric.device_label, ""), self._device)
-
-
-def _device(named: str, pattern: str) -> str | None:
-    """The device that a label names, read by a pattern whose first group it is; None if it names none."""
-    if not pattern:
-        return named or None
-    found = re.match(pattern, named)
-    return found.group(1) if found else None
-
-
 class Mapper:
     """Maps samples of hosts to batches.
 
@@ -109,9 +84,9 @@ class Mapper:
         settings: MappingSettings | None = None,
     ) -> None:
         self._settings = settings or MappingSettings()
-        self._matchers: dict[str, list[_Matcher]] = {}
+        self._matchers: dict[str, list[Matcher]] = {}
         for metric in metrics:
-            self._matchers.setdefault(metric.name, []).append(_Matcher(metric))
+            self._matchers.setdefault(metric.name, []).append(Matcher(metric))
         self._identities: dict[str, list[tuple[int, Identity]]] = {}
         for rank, identity in enumerate(identities):
             self._identities.setdefault(identity.name, []).append((rank, identity))
@@ -141,7 +116,7 @@ class Mapper:
         with self._mapping:
             for host, samples in shown.items():
                 known = self._host(host)
-                columns = samples if isinstance(samples, Shown) else _columns(samples)
+                columns = samples if isinstance(samples, Shown) else columns_of(samples)
                 parts += self._map(known, columns, time, whole=whole)
                 parts += self._forget(known)
             parts += self._overdue(time)
@@ -166,7 +141,7 @@ class Mapper:
             found: dict[str, Redundancy] = {}
             for host, known in self._hosts.items():
                 for kind, named, redundancy in known.sets.standing(since):
-                    device = _device(named, DISK) if kind == Kind.DISK else named
+                    device = device_of(named, DISK) if kind == Kind.DISK else named
                     if kind not in COMPONENT_KINDS or not device:
                         continue
                     component = component_id(
@@ -270,7 +245,7 @@ class Mapper:
             return False
         news = False
         for rank, identity in self._identities[sample.name]:
-            device = _device(sample.labels.get(identity.device_label, ""), identity.device_pattern) or ""
+            device = device_of(sample.labels.get(identity.device_label, ""), identity.device_pattern) or ""
             serial = sample.labels.get(identity.serial_label, "").strip()
             model = sample.labels.get(identity.model_label, "").strip()
             if serial.strip("0:- "):  # an all-zero address is nobody's
@@ -283,7 +258,7 @@ class Mapper:
             self._leave([shown.series[row].name for row in np.flatnonzero(slots == _UNMAPPED).tolist()])
         touched: dict[datetime, Numbers] = {}
         values = np.array(shown.values, np.float64)
-        for time, rows in _by_time(shown.times, now).items():
+        for time, rows in by_time(shown.times, now).items():
             meant = slots[rows] >= 0
             if not meant.any():
                 continue
@@ -408,21 +383,3 @@ def _part(known: Host, time: datetime, resolution: Resolution, numbers: Numbers)
     """What some targets' series have shown at a time."""
     shape = resolution.shape
     return Part(time, shape, numbers, *shape.combined(numbers, known.scrapes[time].values))
-
-
-def _columns(samples: Iterable[Sample]) -> Shown:
-    """Samples as columns, each of a series of its own."""
-    kept = tuple(samples)
-    series = [telemetry.Series(sample.name, sample.labels) for sample in kept]
-    return Shown(series, [sample.time for sample in kept], [sample.value for sample in kept])
-
-
-def _by_time(times: Sequence[datetime | None], now: datetime) -> dict[datetime, Numbers]:
-    """The rows of each time, in the order in which times come."""
-    first = times[0] if times else None
-    if times.count(first) == len(times):
-        return {first or now: np.arange(len(times))} if times else {}
-    found: dict[datetime, list[int]] = {}
-    for row, time in enumerate(times):
-        found.setdefault(time or now, []).append(row)
-    return {time: np.array(rows, np.int64) for time, rows in found.items()}

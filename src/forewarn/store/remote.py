@@ -115,8 +115,6 @@ class RemoteStore:
         """How many series the cache knows."""
         return self._cache.size
 
-    # --- the cache's file and what it covers
-
     @property
     def _file(self) -> Path | None:
         return self._folder / "cache.duckdb" if self._folder else None
