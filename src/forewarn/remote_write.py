@@ -46,8 +46,10 @@ class Limits:
 # --- Writing ----------------------------------------------------------------------------------------------------------
 
 
-def encode(samples: Iterable[Sample], labels: Mapping[str, str]) -> bytes:
-    """The body for samples, each with a time. `labels` go to every series, and stand before what a sample itself says.
+def encode(samples: Iterable[Sample], labels: Mapping[str, str], time: datetime | None = None) -> bytes:
+    """The body for samples; `time` is that of those which say none themselves.
+
+    `labels` go to every series, and stand before what a sample itself says. Raises ValueError where there is no time.
 
     >>> sample = Sample("up", {"a": "b"}, 1.0, datetime(2026, 1, 1, tzinfo=UTC))
     >>> [again] = decode(encode([sample], {"instance": "host03"}), Limits())
@@ -56,11 +58,12 @@ def encode(samples: Iterable[Sample], labels: Mapping[str, str]) -> bytes:
     """
     series: dict[tuple[tuple[str, str], ...], list[tuple[int, float]]] = {}
     for sample in samples:
-        if sample.time is None:
+        when = sample.time or time
+        if when is None:
             raise ValueError(f"a sample of {sample.name} has no time")
         named = {**sample.labels, **labels, NAME: sample.name}
         key = tuple(sorted((name, value) for name, value in named.items() if value))
-        series.setdefault(key, []).append(((sample.time - _EPOCH) // _MS, sample.value))
+        series.setdefault(key, []).append(((when - _EPOCH) // _MS, sample.value))
     message = b"".join(_field(1, _series(key, points)) for key, points in series.items())
     return bytes(cramjam.snappy.compress_raw(message))
 

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from forewarn.clock import RealClock
@@ -17,6 +18,7 @@ from forewarn.features.catalog import CATALOG
 from forewarn.state.snapshot import SnapshotFile
 from forewarn.store.duckdb import DuckDBStore
 from forewarn.store.http import HttpSettings
+from forewarn.store.label_rules import LabelRules, LabelSettings
 from forewarn.store.mapping import Mapper
 from forewarn.store.prometheus import Prometheus
 from forewarn.store.remote import CacheSettings, RemoteStore
@@ -32,6 +34,7 @@ scrape_configs:
 - job_name: node
   static_configs: [{{targets: ["{target}"], labels: {{instance: "host07:9100"}}}}]
 """
+PLAIN = LabelSettings(presets=())  # what comes by remote write is taken as it is named, too
 HISTORY = CacheSettings(history_days=2.0)
 
 
@@ -63,7 +66,9 @@ def test_the_golden_page_of_node_exporter_flows_through_a_prometheus_into_featur
     with (
         exporter(lambda: page) as target,
         databases.prometheus(tmp_path / "prometheus", SCRAPES.format(target=target)) as database,
-        closing(RemoteStore(Prometheus(HttpSettings(database.url), clock), None, clock, HISTORY)) as store,
+        closing(
+            RemoteStore(Prometheus(HttpSettings(database.url), clock), None, clock, HISTORY, rules=LabelRules(PLAIN))
+        ) as store,
     ):
 
         def found() -> bool:
@@ -105,6 +110,13 @@ def forecasts_of(file: SnapshotFile, host: str) -> dict[str, str]:
     return {one.component: one.unknown_because for one in snapshot.forecasts if one.host == host}
 
 
+def written(url: str, part: str) -> list[float]:
+    """The risks of a part that Forewarn has written back."""
+    query = {"query": f'last_over_time(forewarn_risk{{component="{part}",job="forewarn"}}[5m])'}
+    found = httpx.get(f"{url}/api/v1/query", params=query, timeout=10).json()["data"]["result"]
+    return [float(series["value"][1]) for series in found]
+
+
 def test_up_forecasts_what_a_prometheus_scrapes_and_goes_on_unknown_while_it_is_away(
     tmp_path: Path, recorded_fixtures: Path
 ) -> None:
@@ -115,6 +127,8 @@ def test_up_forecasts_what_a_prometheus_scrapes_and_goes_on_unknown_while_it_is_
         with databases.prometheus(folder, config, port=port):
             eventually(lambda: forecasts_of(snapshots, "host07").get(part) == "", deadline=60, every=0.3)
             assert len(forecasts_of(snapshots, "host07")) > 10
+            [risk] = eventually(lambda: written(f"http://127.0.0.1:{port}", part), deadline=30, every=0.3)
+            assert 0.0 < risk < 1.0
         away = eventually(lambda: forecasts_of(snapshots, "host07").get(part), deadline=30, every=0.3)
         assert away is not None
         assert "telemetry cannot be read" in away

@@ -138,23 +138,25 @@ def scraped(port: int) -> str:
         return ""
 
 
-def test_the_agent_that_serves_stays_small(tmp_path: Path) -> None:
+@pytest.mark.parametrize("push", ["", "https://127.0.0.1:9/api/v1/write"])
+def test_the_agent_that_serves_stays_small(tmp_path: Path, push: str) -> None:
     """The process that runs on every host: 40 MiB on a large server, of which this machine shows less."""
-    (tmp_path / "agent.toml").write_text("[listen]\nport = 0\n")
+    settings = f'[push]\nurl = "{push}"\nfolder = "{tmp_path}/push"\n' if push else ""
+    (tmp_path / "agent.toml").write_text(f"[listen]\nport = 0\n{settings}")
     program = [sys.executable, "-m", "forewarn", "agent", "--config", str(tmp_path / "agent.toml")]
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
     process = subprocess.Popen([*program, "--listen", f"127.0.0.1:{port}"], stderr=subprocess.PIPE, text=True)
     try:
-        eventually(lambda: scraped(port), 60.0)
+        eventually(lambda: ('why="no_answer"' if push else "node_") in scraped(port), 60.0)
         (resident,) = re.findall(r"^process_resident_memory_bytes (\d+)$", scraped(port), re.MULTILINE)
         assert 2**20 < int(resident) <= 40 * 2**20
     finally:
         process.terminate()
         told = process.communicate(timeout=30)[1]
     assert process.returncode == 0
-    assert told == f"Metrics: http://127.0.0.1:{port}/metrics\n"
+    assert f"Metrics: http://127.0.0.1:{port}/metrics\n" in told
 
 
 def test_what_the_agent_cannot_do_is_one_sentence_and_an_exit_code() -> None:

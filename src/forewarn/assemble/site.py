@@ -3,11 +3,13 @@
 What it gets from outside is the driver, the clock and the folder in which everything is kept.
 """
 
+import socket
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from forewarn.act import cordons
@@ -21,6 +23,7 @@ from forewarn.assemble.alerts import prepare
 from forewarn.assemble.decisions import FILE as DECISION_FILE
 from forewarn.assemble.placing import DriverSettings, Placing, place
 from forewarn.assemble.telemetry import StoreSettings, open_store
+from forewarn.assemble.write_back import WriteBack
 from forewarn.clock import Clock
 from forewarn.control import Control, ControlSettings, Hands, Memory, Rules
 from forewarn.decide.authority import AuthoritySettings
@@ -29,7 +32,7 @@ from forewarn.decide.windows import PlannedWindow
 from forewarn.domain.authority import Mode
 from forewarn.domain.events import ChangeEvent, FailureEvent
 from forewarn.domain.inventory import COMPONENT_KINDS, Kind
-from forewarn.domain.situation import LogLine, Severity
+from forewarn.domain.situation import LogLine, Severity, Snapshot
 from forewarn.domain.telemetry import Sample
 from forewarn.drivers.base import Driver, Watched
 from forewarn.drivers.libvirt.settings import LibvirtSettings
@@ -193,6 +196,8 @@ class Site:
         )
         self.alerter = build_alerter(self.database) if build_alerter else None
         self.meters: list[Callable[[], Mapping[str, float]]] = [self.alerter.metrics] if self.alerter else []
+        own = {"job": "forewarn", "instance": socket.gethostname() or "forewarn"}
+        self.write_back = WriteBack(self.store, version("forewarn"), own)
         self._taking = threading.Lock()
         self._placing: Placing | None = None
         self._log(self.store.notices, Severity.WARNING)
@@ -234,8 +239,13 @@ class Site:
             self._hands(driver) if self.acts else None,
             self.clock,
             self.settings.control,
-            *([self.alerter.tell] if self.alerter else []),
+            self._tell,
         )
+
+    def _tell(self, snapshot: Snapshot) -> None:
+        self.write_back.tell(snapshot)
+        if self.alerter:
+            self.alerter.tell(snapshot)
 
     def take(self, shown: Mapping[str, Iterable[Sample]], now: datetime) -> None:
         """Store what the hosts' exporters show, each host's scrape whole, in one batch. Safe to call from threads."""
@@ -286,6 +296,7 @@ class Site:
             last.callback(self.database.close)
             last.callback(self.store.close)
             last.callback(self._file_waiting)
+            last.callback(self.write_back.close)
             last.callback(self.memory.journal.leadership.release)
             if self._placing:
                 last.callback(self._placing.close)

@@ -19,7 +19,7 @@ from forewarn.collect.base import Collected, Collector, Event, Round
 from forewarn.collect.bmc.collector import BmcCollector
 from forewarn.collect.bmc.settings import BmcSettings
 from forewarn.collect.changes import ChangesCollector, ChangesSettings
-from forewarn.collect.continuity import Continuity, ContinuitySettings, Given
+from forewarn.collect.continuity import Continuity, ContinuitySettings, Given, Key
 from forewarn.collect.cpu import CpuCollector
 from forewarn.collect.disk import DiskCollector, DiskSettings
 from forewarn.collect.kernel_log import KernelLogCollector, KernelLogSettings
@@ -145,7 +145,7 @@ def collect_once(
     settings: AgentSettings | None = None,
     continuity: Continuity | None = None,
 ) -> Round:
-    """One round: every sample with its time, what the agent tells of the round itself, and events.
+    """One round: its time, every sample, what the agent tells of the round itself, and events.
 
     With `continuity` the round is compared with those before it.
     """
@@ -161,8 +161,7 @@ def collect_once(
             compared[collector.name] = given.samples
     if continuity is not None:
         samples += continuity.look(compared, clock.monotonic())
-    timed = (s if s.time else Sample(s.name, s.labels, s.value, now) for s in samples)
-    return Round(tuple(timed), tuple(events))
+    return Round(tuple(samples), tuple(events), now)
 
 
 @cache
@@ -187,7 +186,7 @@ class _Answer:
 
     def __init__(self, settings: AgentSettings) -> None:
         self._settings = settings
-        self.samples: dict[tuple[str, tuple[tuple[str, str], ...]], Sample] = {}
+        self.samples: dict[Key, Sample] = {}
         self.events: list[Event] = []
         self.told: tuple[Sample, ...] = ()
         self.problem = ""
@@ -196,20 +195,17 @@ class _Answer:
     def take(self, found: Collected) -> bool:
         """Whether there is room for more after this."""
         if isinstance(found, Sample):
-            return self._sample(found)
+            key = (found.name, tuple(sorted(found.labels.items())))
+            if len(self.samples) >= self._settings.samples_max:
+                self.problem = f"more than {self._settings.samples_max} samples"
+                return False
+            if self.samples.setdefault(key, found) is not found:
+                self.problem = f"two samples of one series, such as {found.name}"
+            return True
         if len(self.events) >= self._settings.events_max:
             self.problem = f"more than {self._settings.events_max} events"
             return False
         self.events.append(found)
-        return True
-
-    def _sample(self, sample: Sample) -> bool:
-        if len(self.samples) >= self._settings.samples_max:
-            self.problem = f"more than {self._settings.samples_max} samples"
-            return False
-        key = (sample.name, tuple(sorted(sample.labels.items())))
-        if self.samples.setdefault(key, sample) is not sample:
-            self.problem = f"two samples of one series, such as {sample.name}"
         return True
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Protocol
 
 from forewarn.domain.events import ChangeEvent, FailureEvent
@@ -13,14 +14,15 @@ Collected = Sample | Event
 
 @dataclass(frozen=True)
 class Round:
-    """What all collectors gave in one round, each sample with its time."""
+    """What all collectors gave in one round; `time` is that of the samples that say none themselves."""
 
     samples: tuple[Sample, ...]
     events: tuple[Event, ...] = ()
+    time: datetime | None = None
 
     def named(self, host: str) -> "Round":
         """The same round with `host` in the events that leave it open, and in their parts (`memory:/A1`)."""
-        return Round(self.samples, tuple(event if event.host else _named(event, host) for event in self.events))
+        return replace(self, events=tuple(event if event.host else _named(event, host) for event in self.events))
 
 
 def _named(event: Event, host: str) -> Event:

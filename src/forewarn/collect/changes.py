@@ -8,7 +8,7 @@ that the board tells; none for the rest.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from forewarn.collect.dmi import read_slots
 from forewarn.collect.drives import drive_id, serial
 from forewarn.collect.files import read_text, write_whole
 from forewarn.collect.packages import Packages
+from forewarn.collect.standing import Standing
 from forewarn.collect.tree import Tree, label_text, parse_number, pattern
 from forewarn.domain.events import ChangeEvent, ChangeKind, FailureEvent
 from forewarn.domain.inventory import Kind, component_id
@@ -28,6 +29,7 @@ from forewarn.errors import SourceAbsent
 
 FILE = "seen.json"
 GUESTS = "run/libvirt/qemu"
+BOOT_ID = "proc/sys/kernel/random/boot_id"
 _SAME_BOOT_S = 60.0  # a kernel's boot time wanders by seconds as its clock is set right
 _DRIVE = re.compile(r"(?:s|v|h)d[a-z]+|nvme\d+n\d+")
 
@@ -74,6 +76,7 @@ class ChangesCollector:
         self._settings = settings or ChangesSettings()
         wanted = pattern("changes.packages", self._settings.packages)
         self._packages = Packages(self._tree, wanted, self._settings.packages_timeout_s)
+        self._parts = Standing[Parts]()
 
     def collect(self) -> Iterator[Collected]:
         if self._folder is None:
@@ -90,8 +93,13 @@ class ChangesCollector:
         yield from self._tree.report(self.name, (*sources, ("packages", bool(now.packages))))
 
     def _look(self) -> Seen:
+        tree = self._tree
         packages = self._packages.versions() if self._settings.packages else {}
-        return read(self._tree, packages, guests=self._settings.guests)
+        drives = read_drives(tree)
+        folders = (*(f"sys/block/{name}" for name in drives), "run/udev/data")
+        stamp = tree.words(BOOT_ID), tuple(map(tree.stamp, folders))
+        parts = self._parts.at(stamp, lambda: read_parts(tree, drives))
+        return read(tree, packages, parts, guests=self._settings.guests)
 
     def _unasked(self, before: Seen, now: Seen) -> Iterator[FailureEvent]:
         """A failure of the host where it started anew and nothing says that somebody had shut it down."""
@@ -103,18 +111,36 @@ class ChangesCollector:
             yield FailureEvent(_boot(now), "", Kind.HOST, "", "boot", text, found.confidence)
 
 
-def read(tree: Tree, packages: Mapping[str, str], *, guests: bool = True) -> Seen:
-    """The host as it is."""
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What only a boot, a swap or an update of firmware changes; the fields are those of Seen."""
+
+    microcode: str
+    firmware: Mapping[str, str]
+    parts: Mapping[str, str]
+
+
+def read_drives(tree: Tree) -> list[str]:
+    """The drives of this host by the kernel's names."""
+    return [name for name in tree.names("sys/block") if _DRIVE.fullmatch(name)]
+
+
+def read_parts(tree: Tree, drives: Sequence[str]) -> Parts:
+    """The parts of the host as they are. It opens several files of each drive, and makes each core tell its clock."""
+    return Parts(_microcode(tree), _firmware(tree, drives), _parts(tree, drives))
+
+
+def read(tree: Tree, packages: Mapping[str, str], parts: Parts, *, guests: bool = True) -> Seen:
+    """The host as it is, with parts that are known."""
     lines = (line.split() for line in tree.words("proc/stat").splitlines())
     times = [parse_number(line[1]) for line in lines if len(line) == 2 and line[0] == "btime"]
-    drives = [name for name in tree.names("sys/block") if _DRIVE.fullmatch(name)]
     return Seen(
-        boot_id=tree.words("proc/sys/kernel/random/boot_id"),
+        boot_id=tree.words(BOOT_ID),
         boot_time=(times[0] if times else None) or 0.0,
         kernel=tree.words("proc/sys/kernel/osrelease"),
-        microcode=_microcode(tree),
-        firmware=_firmware(tree, drives),
-        parts=_parts(tree, drives),
+        microcode=parts.microcode,
+        firmware=parts.firmware,
+        parts=parts.parts,
         packages=packages,
         guests=_guests(tree) if guests else None,
     )
@@ -125,7 +151,7 @@ def _microcode(tree: Tree) -> str:
     return found[1] if found else ""
 
 
-def _firmware(tree: Tree, drives: list[str]) -> dict[str, str]:
+def _firmware(tree: Tree, drives: Sequence[str]) -> dict[str, str]:
     found = {"bios": label_text(tree.words("sys/class/dmi/id/bios_version"))}
     for name in drives:
         files = (f"sys/block/{name}/device/{file}" for file in ("firmware_rev", "rev"))
@@ -134,7 +160,7 @@ def _firmware(tree: Tree, drives: list[str]) -> dict[str, str]:
     return {place: version for place, version in found.items() if version}
 
 
-def _parts(tree: Tree, drives: list[str]) -> dict[str, str]:
+def _parts(tree: Tree, drives: Sequence[str]) -> dict[str, str]:
     """The serial numbers that are known, by the place of the part. A drive's place is its port, not its name."""
     found = {f"{slot.kind}:{slot.place}": slot.serial for slot in read_slots(tree)}
     for name in drives:
@@ -243,4 +269,4 @@ def _remember(folder: Path, seen: Seen) -> None:
 
 def tell_stop(root: Path, folder: Path) -> None:
     """Leave word that the agent was told to stop, as it is when the host is shut down. Raises OSError."""
-    shutdown.mark(folder, Tree(root).words("proc/sys/kernel/random/boot_id"))
+    shutdown.mark(folder, Tree(root).words(BOOT_ID))

@@ -9,8 +9,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-from forewarn.collect.exposition import type_of
+from forewarn.collect.exposition import LABELS_REMEMBERED, type_of
 from forewarn.collect.tree import label_text, pattern
 from forewarn.domain.telemetry import Sample
 
@@ -106,21 +107,25 @@ class _Comparison:
         """Compare what one collector gave."""
         self._asked[collector] = self._now_s
         meant: dict[str, str] = {}  # by name: counter, sensor or neither; a scrape has few names and many series
+        parts: set[str] = set()
         for key, sample in samples.items():
-            name = sample.name
-            if name not in meant:
-                meant[name] = self._meaning(name)
-            part = _part(sample.labels)
-            if part and not part.startswith("/"):  # what is mounted comes and goes
-                self._parts[collector, part] = self._now_s
-            if not meant[name]:
+            name, labels = key
+            part = _part(labels)
+            parts.add(part)
+            meaning = meant.get(name)
+            if meaning is None:
+                meaning = meant[name] = self._meaning(name)
+            if not meaning:
                 continue
             if len(self._counters) + len(self._sensors) >= self._settings.series_max:
                 self._beyond[collector] += 1
-            elif meant[name] == "counter":
+            elif meaning == "counter":
                 self._count(collector, part, hash(key), sample)
             else:
                 self._sense(collector, hash(key), sample)
+        for part in parts:
+            if part and not part.startswith("/"):  # what is mounted comes and goes
+                self._parts[collector, part] = self._now_s
 
     def _meaning(self, name: str) -> str:
         if self._sensor.fullmatch(name):
@@ -175,11 +180,11 @@ class _Comparison:
             yield Sample("forewarn_telemetry_not_compared", {"collector": collector}, float(count))
 
 
-def _part(labels: Mapping[str, str]) -> str:
-    for label in PART_LABELS:
-        if part := labels.get(label):
-            return part
-    return ""
+@lru_cache(LABELS_REMEMBERED)
+def _part(labels: tuple[tuple[str, str], ...]) -> str:
+    """The part that labels name."""
+    named = dict(labels)
+    return next(filter(None, map(named.get, PART_LABELS)), "")
 
 
 def _written(sample: Sample) -> str:

@@ -5,9 +5,12 @@ hardware). Throttle counters exist on Intel only; a machine without cpufreq (mos
 is made up. Nothing here needs a privilege.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+from forewarn.collect.standing import NumberFile, Standing, kept, numbers
 from forewarn.collect.tree import Tree, label_text, parse_number
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import SourceAbsent
@@ -25,6 +28,8 @@ FREQUENCIES = (
     ("cpuinfo_min_freq", "node_cpu_frequency_min_hertz"),
     ("cpuinfo_max_freq", "node_cpu_frequency_max_hertz"),
 )
+BOUNDS = ("cpuinfo_min_freq", "cpuinfo_max_freq")  # what the CPU is made for
+KILO, MILLI = 1e3, 1e-3
 THROTTLED = {
     "core": "forewarn_cpu_core_throttled_seconds_total",
     "package": "forewarn_cpu_package_throttled_seconds_total",
@@ -61,45 +66,77 @@ def parse_stat(text: str) -> Iterator[Sample]:
 def _by_mode(name: str, cpu: str, modes: tuple[str, ...], seconds: list[float | None]) -> Iterator[Sample]:
     for mode, value in zip(modes, seconds, strict=False):
         if value is not None:
-            yield Sample(name, {"cpu": cpu, "mode": mode}, value)
+            yield Sample(name, _labels(cpu, mode), value)
 
 
-def read_frequencies(tree: Tree) -> Iterator[Sample]:
-    """The clock of each CPU and its bounds."""
-    for cpu in tree.numbered(CPUS, "cpu"):
-        for file, name in FREQUENCIES:
-            kilohertz = tree.number(f"{CPUS}/{cpu}/cpufreq/{file}")
-            if kilohertz is not None:
-                yield Sample(name, {"cpu": cpu.removeprefix("cpu")}, kilohertz * 1000.0)
+@lru_cache(8192)  # ten modes of some hundred CPUs
+def _labels(cpu: str, mode: str) -> Mapping[str, str]:
+    return {"cpu": cpu, "mode": mode}
 
 
-def read_place(tree: Tree, cpu: str) -> tuple[str, str]:
-    """The package and the core of a CPU, which do not change while it is there; empty where they are not told."""
-    folder = f"{CPUS}/{cpu}/topology"
-    return tree.words(f"{folder}/physical_package_id"), tree.words(f"{folder}/core_id")
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which files the CPUs have, and what in them does not change.
 
-
-def read_throttles(tree: Tree, places: dict[str, tuple[str, str]]) -> Iterator[Sample]:
-    """How often each core and each package was throttled; threads of one core share a counter, which counts once.
-
-    `places` remembers the places of CPUs from one round to the next.
+    Threads of one core share its throttle counter, cores of one package theirs: of each place stand the files of all
+    its CPUs, in their order, and the first that can be read counts.
     """
-    seen: set[tuple[str, ...]] = set()
-    for cpu in tree.numbered(CPUS, "cpu"):
-        if cpu not in places:
-            places[cpu] = read_place(tree, cpu)
-        package, core = places[cpu]
-        for level, place in (("core", (package, core)), ("package", (package,))):
-            if not all(place) or place in seen:
-                continue
-            count = tree.number(f"{CPUS}/{cpu}/thermal_throttle/{level}_throttle_count")
-            if count is not None:
-                seen.add(place)
-                labels = dict(zip(("package", "core"), place, strict=False))
-                yield Sample(f"node_cpu_{level}_throttles_total", labels, count)
-                spent_ms = tree.number(f"{CPUS}/{cpu}/thermal_throttle/{level}_throttle_total_time_ms")
-                if spent_ms is not None:
-                    yield Sample(THROTTLED[level], labels, spent_ms / 1000.0)
+
+    bounds: tuple[Sample, ...]
+    clocks: tuple[NumberFile, ...]
+    throttles: tuple[tuple[tuple[NumberFile, ...], ...], ...]
+    switches: tuple[NumberFile, ...]
+
+    def frequencies(self, tree: Tree) -> Iterator[Sample]:
+        """The clock of each CPU and its bounds."""
+        yield from self.bounds
+        yield from numbers(tree, self.clocks)
+
+    def throttled(self, tree: Tree) -> Iterator[Sample]:
+        """How often, and for how long, each core and each package was throttled."""
+        for shared in self.throttles:
+            found = (list(numbers(tree, files)) for files in shared)
+            yield from next(filter(None, found), ())
+
+    def online(self, tree: Tree) -> Iterator[Sample]:
+        """Which CPUs run; one that was taken offline after errors does not."""
+        return numbers(tree, self.switches)
+
+
+def read_layout(tree: Tree, cpus: Sequence[str]) -> Layout:
+    """The files of these CPUs, such as `cpu0`."""
+    bounds: list[Sample] = []
+    clocks: list[NumberFile] = []
+    throttles: dict[tuple[str, ...], list[tuple[NumberFile, ...]]] = {}
+    switches = []
+    for cpu in cpus:
+        folder, labels = f"{CPUS}/{cpu}", {"cpu": cpu.removeprefix("cpu")}
+        there = set(tree.names(f"{folder}/cpufreq"))
+        files = {file: NumberFile(f"{folder}/cpufreq/{file}", name, labels, KILO) for file, name in FREQUENCIES}
+        said, silent = kept(tree, (files[file] for file in BOUNDS if file in there))
+        bounds += said
+        clocks += (*silent, *(found for file, found in files.items() if file in there and file not in BOUNDS))
+        for place, counters in _throttles(tree, folder):
+            throttles.setdefault(place, []).append(counters)
+        if tree.has(f"{folder}/online"):
+            switches.append(NumberFile(f"{folder}/online", "node_cpu_online", labels))
+    return Layout(tuple(bounds), tuple(clocks), tuple(map(tuple, throttles.values())), tuple(switches))
+
+
+def _throttles(tree: Tree, cpu: str) -> Iterator[tuple[tuple[str, ...], tuple[NumberFile, ...]]]:
+    """The place of each throttle counter of a CPU, its package or its core, and the files that count there."""
+    there = set(tree.names(f"{cpu}/thermal_throttle"))
+    package = tree.words(f"{cpu}/topology/physical_package_id") if there else ""
+    core = tree.words(f"{cpu}/topology/core_id") if there else ""
+    for level, place in (("core", (package, core)), ("package", (package,))):
+        if not all(place) or f"{level}_throttle_count" not in there:
+            continue
+        labels = dict(zip(("package", "core"), place, strict=False))
+        stem = f"{cpu}/thermal_throttle/{level}_throttle"
+        files = [NumberFile(f"{stem}_count", f"node_cpu_{level}_throttles_total", labels)]
+        if f"{level}_throttle_total_time_ms" in there:
+            files.append(NumberFile(f"{stem}_total_time_ms", THROTTLED[level], labels, MILLI))
+        yield place, tuple(files)
 
 
 def parse_interrupts(text: str) -> Iterator[Sample]:
@@ -132,14 +169,6 @@ def parse_cpuinfo(text: str) -> Iterator[Sample]:
             yield Sample("node_cpu_info", {"cpu": words["processor"], **labels}, 1.0)
 
 
-def read_online(tree: Tree) -> Iterator[Sample]:
-    """Which CPUs run; one that was taken offline after errors does not."""
-    for cpu in tree.numbered(CPUS, "cpu"):
-        online = tree.number(f"{CPUS}/{cpu}/online")
-        if online is not None:
-            yield Sample("node_cpu_online", {"cpu": cpu.removeprefix("cpu")}, online)
-
-
 class CpuCollector:
     """What the CPUs of this host do."""
 
@@ -148,20 +177,20 @@ class CpuCollector:
     def __init__(self, root: Path = Path("/")) -> None:
         self._tree = Tree(root)
         self._info: tuple[Sample, ...] = ()
-        self._places: dict[str, tuple[str, str]] = {}
+        self._layout = Standing[Layout]()
 
     def collect(self) -> Iterator[Sample]:
         """Read every CPU once; raises SourceAbsent where there is nothing to read."""
-        text = self._tree.text("proc/stat")
-        times = list(parse_stat(text or ""))
-        frequencies = list(read_frequencies(self._tree))
-        throttles = list(read_throttles(self._tree, self._places))
-        alarms = list(parse_interrupts(self._tree.words("proc/interrupts")))
-        online = list(read_online(self._tree))
+        tree = self._tree
+        cpus = tree.numbered(CPUS, "cpu")
+        layout = self._layout.at((cpus, tree.words(f"{CPUS}/online")), lambda: read_layout(tree, cpus))
+        times = list(parse_stat(tree.text("proc/stat") or ""))
+        frequencies, throttles = list(layout.frequencies(tree)), list(layout.throttled(tree))
+        alarms = list(parse_interrupts(tree.words("proc/interrupts")))
         if not self._info:  # once: reading it makes each core tell its clock
-            self._info = tuple(parse_cpuinfo(self._tree.words("proc/cpuinfo")))
-        yield from (*times, *frequencies, *throttles, *alarms, *online, *self._info)
+            self._info = tuple(parse_cpuinfo(tree.words("proc/cpuinfo")))
+        yield from (*times, *frequencies, *throttles, *alarms, *layout.online(tree), *self._info)
         found = (("stat", times), ("cpufreq", frequencies), ("thermal_throttle", throttles), ("interrupts", alarms))
-        yield from self._tree.report(self.name, ((source, bool(samples)) for source, samples in found))
+        yield from tree.report(self.name, ((source, bool(samples)) for source, samples in found))
         if not (times or frequencies or throttles):
             raise SourceAbsent("no CPU telemetry: /proc/stat is absent, refused or empty, and so is sysfs")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from forewarn.collect.aer import link_errors
 from forewarn.collect.filesystems import Filesystems
+from forewarn.collect.standing import Standing
 from forewarn.collect.tree import Tree, label_text, parse_number, pattern
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import SourceAbsent
@@ -92,6 +93,20 @@ def parse_serial_page(content: bytes) -> str:
     return content[4 : 4 + length].decode("ascii", "replace").strip("\0 ")
 
 
+@dataclass(frozen=True, slots=True)
+class _Drive:
+    """Which drive it is, and those of its files that there are; empty for none."""
+
+    info: Sample
+    counters: tuple[tuple[str, str], ...]  # file and metric
+    state: str
+    link: str  # the folder of a PCI device that counts errors
+
+
+def _udev_file(device: BlockDevice) -> str:
+    return f"run/udev/data/b{device.major}:{device.minor}"
+
+
 class DiskCollector:
     """What the drives of this host do."""
 
@@ -101,6 +116,7 @@ class DiskCollector:
         self._tree = Tree(root)
         self._filesystems = Filesystems(self._tree)
         self._ignored = pattern("disk.ignored", (settings or DiskSettings()).ignored)
+        self._known: dict[str, Standing[_Drive]] = {}
 
     def collect(self) -> Iterator[Sample]:
         """Read every drive once; raises SourceAbsent where there is none, or no `/proc/diskstats`."""
@@ -111,6 +127,7 @@ class DiskCollector:
         ]
         if not devices:
             raise SourceAbsent("no drives: /proc/diskstats is absent, refused or names none")
+        self._known = {name: known for name, known in self._known.items() if name in {d.name for d in devices}}
         for device in devices:
             yield from self._samples(device)
         mounted = list(self._filesystems.samples())
@@ -118,25 +135,41 @@ class DiskCollector:
         yield from self._tree.report(self.name, (("diskstats", True), ("mounts", bool(mounted))))
 
     def _samples(self, device: BlockDevice) -> Iterator[Sample]:
-        labels = {"device": device.name}
-        yield Sample("node_disk_info", self._identity(device), 1.0)
+        labels, drive = {"device": device.name}, self._drive(device)
+        yield drive.info
         for (name, factor), count in zip(COLUMNS, device.counts, strict=False):
             if count is not None:
                 yield Sample(name, labels, count * factor)
-        for file, name in SCSI_COUNTERS:
-            errors = self._tree.number(f"sys/block/{device.name}/device/{file}", base=16)
+        for file, name in drive.counters:
+            errors = self._tree.number(file, base=16)
             if errors is not None:
                 yield Sample(name, labels, errors)
-        state = self._tree.words(f"sys/block/{device.name}/device/state")
+        state = self._tree.words(drive.state) if drive.state else ""
         if state:
             yield Sample("forewarn_disk_state_info", {**labels, "state": label_text(state)}, 1.0)
             yield Sample("forewarn_disk_working", labels, float(state in WORKING))
-        for severity, count in link_errors(self._tree, f"sys/block/{device.name}/device/device"):
+        for severity, count in link_errors(self._tree, drive.link) if drive.link else ():
             yield Sample("forewarn_disk_pci_errors_total", {**labels, "severity": severity}, count)
+
+    def _drive(self, device: BlockDevice) -> _Drive:
+        """Looked up anew where another drive takes the name, or udev learns more of it."""
+        stamp = self._tree.stamp(f"sys/block/{device.name}"), self._tree.stamp(_udev_file(device))
+        known = self._known.setdefault(device.name, Standing())
+        return known.at((*stamp, device.major, device.minor), lambda: self._look(device))
+
+    def _look(self, device: BlockDevice) -> _Drive:
+        folder = f"sys/block/{device.name}/device"
+        counters = ((f"{folder}/{file}", name) for file, name in SCSI_COUNTERS)
+        return _Drive(
+            Sample("node_disk_info", self._identity(device), 1.0),
+            tuple((file, name) for file, name in counters if self._tree.has(file)),
+            f"{folder}/state" if self._tree.has(f"{folder}/state") else "",
+            f"{folder}/device" if any(link_errors(self._tree, f"{folder}/device")) else "",
+        )
 
     def _identity(self, device: BlockDevice) -> dict[str, str]:
         """Which drive it is: by udev where that runs, else by sysfs, which knows less."""
-        udev = parse_udev(self._tree.words(f"run/udev/data/b{device.major}:{device.minor}"))
+        udev = parse_udev(self._tree.words(_udev_file(device)))
         block = f"sys/block/{device.name}"
         serial = udev.get("ID_SCSI_SERIAL") or udev.get("ID_SERIAL_SHORT") or self._serial(block)
         return {

@@ -10,6 +10,7 @@ import re
 import socket
 import struct
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from forewarn.domain.telemetry import Sample
 
@@ -18,6 +19,7 @@ GSSET_INFO, GSTRINGS, GSTATS = 0x37, 0x1B, 0x1D  # linux/ethtool.h
 STATISTICS_SET = 1  # ETH_SS_STATS
 NAME_BYTES, COUNT_BYTES = 32, 8
 STATISTICS_MAX = 16_384  # drivers with hundreds of queues have some 5,000
+CARDS_REMEMBERED = 64
 SLACK = 256  # the kernel writes as many as there are by then, not as many as were asked for
 BYTES_PER_MEGABIT = 125_000.0
 
@@ -63,10 +65,14 @@ def _statistics(channel: socket.socket, device: bytes) -> Mapping[str, int]:
     names = _ask(channel, device, head + bytes(NAME_BYTES * (count + SLACK)))[len(head) :]
     answer = _ask(channel, device, struct.pack("=II", GSTATS, count) + bytes(COUNT_BYTES * (count + SLACK)))
     counts = struct.unpack_from(f"={count}Q", answer, 8)
-    found = (names[number * NAME_BYTES : (number + 1) * NAME_BYTES] for number in range(count))
-    return {
-        name.partition(b"\0")[0].decode("ascii", "replace").strip(): n for name, n in zip(found, counts, strict=True)
-    }
+    return dict(zip(_names(names[: count * NAME_BYTES]), counts, strict=True))
+
+
+@lru_cache(CARDS_REMEMBERED)
+def _names(table: bytes) -> tuple[str, ...]:
+    """The names in a driver's table, which is the same in each round."""
+    found = (table[at : at + NAME_BYTES] for at in range(0, len(table), NAME_BYTES))
+    return tuple(name.partition(b"\0")[0].decode("ascii", "replace").strip() for name in found)
 
 
 def _ask(channel: socket.socket, device: bytes, request: bytes) -> bytes:
@@ -90,16 +96,25 @@ def metric_name(statistic: str) -> str:
 def statistic_samples(device: str, found: Mapping[str, int], wanted: re.Pattern[str], most: int) -> Iterator[Sample]:
     """The wanted counters of a card, and its CRC and FEC errors under one name whatever its driver calls them."""
     labels, told = {"device": device}, dict[str, float]()
+    highest = dict[str, int]()
     for statistic, count in found.items():
-        name = metric_name(statistic)
-        if wanted.fullmatch(statistic) and len(told) < most:
+        name, summed = _meaning(statistic, wanted)
+        if name and len(told) < most:
             told.setdefault(name, float(count))
-    for name, total in told.items():
-        yield Sample(name, labels, total)
-    for name, pattern in SUMMED:
-        counts = [count for statistic, count in found.items() if pattern.fullmatch(statistic)]
-        if counts:
-            yield Sample(name, labels, float(max(counts)))
+        for several in summed:
+            highest[several] = max(count, highest.get(several, count))
+    for name, total in (*told.items(), *highest.items()):
+        yield Sample(name, labels, float(total))
+
+
+@lru_cache(STATISTICS_MAX)
+def _meaning(statistic: str, wanted: re.Pattern[str]) -> tuple[str, tuple[str, ...]]:
+    """The metric of a driver's counter, empty where it is not wanted, and those that it shares with others.
+
+    Remembered, because a card has a thousand counters, called the same in each round.
+    """
+    name = metric_name(statistic) if wanted.fullmatch(statistic) else ""
+    return name, tuple(name for name, pattern in SUMMED if pattern.fullmatch(statistic))
 
 
 def parse_advertised(text: str) -> tuple[tuple[float, str, str], ...]:

@@ -29,6 +29,7 @@ COUNTERS = frozenset(
 COUNTER_PREFIXES = ("smartctl_read_", "smartctl_write_", "smartctl_verify_")
 
 NAMES_REMEMBERED = 4096  # a large server shows some 400
+LABELS_REMEMBERED = 8192  # and some 3,000 sets of labels, the same in each round
 UNSAFE = frozenset('\\\n"')
 # What names have in common, for those that the catalogue does not explain; the longest that fits holds.
 HELP_BY_PREFIX: Mapping[str, str] = {
@@ -88,10 +89,13 @@ def _family(name: str, samples: list[Sample]) -> Iterator[str]:
     yield f"# HELP {name} {_escape(help_for(name), quotes=False)}\n"
     yield f"# TYPE {name} {type_of(name)}\n"
     for sample in samples:
-        labels = ",".join([f'{key}="{_escape(value)}"' for key, value in sorted(sample.labels.items())])
-        yield (
-            f"{name}{{{labels}}} {format_value(sample.value)}\n" if labels else f"{name} {format_value(sample.value)}\n"
-        )
+        yield f"{name}{_braced(tuple(sorted(sample.labels.items())))} {format_value(sample.value)}\n"
+
+
+@lru_cache(LABELS_REMEMBERED)
+def _braced(labels: tuple[tuple[str, str], ...]) -> str:
+    """Labels as they stand behind a name; nothing where there are none."""
+    return "{" + ",".join([f'{key}="{_escape(value)}"' for key, value in labels]) + "}" if labels else ""
 
 
 @lru_cache(NAMES_REMEMBERED)

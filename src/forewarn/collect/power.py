@@ -6,9 +6,10 @@ Names, labels and the naming of chips are node_exporter's (collectors `hwmon`, `
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from forewarn.collect.standing import NumberFile, Standing, kept, numbers
 from forewarn.collect.tree import Tree
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import SourceAbsent
@@ -42,6 +43,12 @@ HWMON_ELEMENTS: dict[tuple[str, str], tuple[str, float]] = {
     ("fan", "target"): ("_rpm", 1.0),
     ("freq", "input"): ("_freq_mhz", 1e-6),
 }
+# Elements that a chip or its firmware sets once.
+HWMON_LIMITS = frozenset(
+    f"{limit}{more}"
+    for limit in ("min", "max", "lcrit", "crit", "emergency", "rated_min", "rated_max")
+    for more in ("", "_hyst")
+) | {"type", "accuracy"}
 MICRO = 1e-6
 SUPPLY_NUMBERS: tuple[tuple[str, str, float], ...] = (
     ("capacity", "capacity", 1.0),
@@ -97,8 +104,10 @@ def hwmon_name(kind: str, element: str) -> tuple[str, float]:
     return name + suffix, factor
 
 
-def read_hwmon(tree: Tree) -> Iterator[Sample]:
-    """Every sensor of every chip."""
+def read_chips(tree: Tree) -> tuple[tuple[Sample, ...], tuple[NumberFile, ...]]:
+    """What every chip and its sensors are called, with their limits, and the files in which they measure."""
+    lasting: list[Sample] = []
+    measured: list[NumberFile] = []
     folders = [f"{CHIPS}/{entry}" for entry in tree.names(CHIPS)]
     devices = {folder: _device(tree, folder) for folder in folders}
     chips_of = Counter(devices.values())
@@ -108,8 +117,12 @@ def read_hwmon(tree: Tree) -> Iterator[Sample]:
         if device and name and chips_of[device] > 1:  # several chips on one device
             chip = f"{device}_{clean_name(name)}"
         if name:
-            yield Sample("node_hwmon_chip_names", {"chip": chip, "chip_name": clean_name(name)}, 1.0)
-        yield from _sensors(tree, folder, chip)
+            lasting.append(Sample("node_hwmon_chip_names", {"chip": chip, "chip_name": clean_name(name)}, 1.0))
+        labels, limits, values = _sensors(tree, folder, chip)
+        said, silent = kept(tree, limits)
+        lasting += (*labels, *said)
+        measured += (*values, *silent)
+    return tuple(lasting), tuple(measured)
 
 
 def _device(tree: Tree, folder: str) -> str:
@@ -121,7 +134,11 @@ def _device(tree: Tree, folder: str) -> str:
     return "_".join(filter(None, (clean_name(place.parent.name), clean_name(place.name))))
 
 
-def _sensors(tree: Tree, folder: str, chip: str) -> Iterator[Sample]:
+def _sensors(tree: Tree, folder: str, chip: str) -> tuple[list[Sample], list[NumberFile], list[NumberFile]]:
+    """The labels of one chip's sensors, the files of their limits, and those that measure."""
+    labels: list[Sample] = []
+    limits: list[NumberFile] = []
+    values: list[NumberFile] = []
     for file in tree.names(folder):
         match = SENSOR_FILE.fullmatch(file)
         if match is None:
@@ -131,12 +148,27 @@ def _sensors(tree: Tree, folder: str, chip: str) -> Iterator[Sample]:
         sensor = clean_name(label) if kind == "freq" and label else f"{kind}{number}"
         if element == "label":
             if label:
-                yield Sample("node_hwmon_sensor_label", {"chip": chip, "label": label, "sensor": sensor}, 1.0)
+                labels.append(Sample("node_hwmon_sensor_label", {"chip": chip, "label": label, "sensor": sensor}, 1.0))
             continue
-        value = tree.number(f"{folder}/{file}")
-        if value is not None:
-            name, factor = hwmon_name(kind, element)
-            yield Sample(name, {"chip": chip, "sensor": sensor}, value * factor)
+        name, factor = hwmon_name(kind, element)
+        found = NumberFile(f"{folder}/{file}", name, {"chip": chip, "sensor": sensor}, factor)
+        (limits if element in HWMON_LIMITS else values).append(found)
+    return labels, limits, values
+
+
+class Chips:
+    """The sensors of the board."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._layout = Standing[tuple[tuple[Sample, ...], tuple[NumberFile, ...]]]()
+
+    def samples(self) -> Iterator[Sample]:
+        """Every sensor of every chip."""
+        stamp = tuple(self._tree.stamp(f"{CHIPS}/{entry}") for entry in self._tree.names(CHIPS))
+        lasting, measured = self._layout.at(stamp, lambda: read_chips(self._tree))
+        yield from lasting
+        yield from numbers(self._tree, measured)
 
 
 def read_rapl(tree: Tree) -> Iterator[Sample]:
@@ -183,25 +215,23 @@ def read_thermal(tree: Tree) -> Iterator[Sample]:
                 yield Sample(f"node_cooling_device_{state}", labels, value)
 
 
-SOURCES: tuple[tuple[str, Callable[[Tree], Iterator[Sample]]], ...] = (
-    ("hwmon", read_hwmon),
-    ("rapl", read_rapl),
-    ("power_supply", read_supplies),
-    ("thermal", read_thermal),
-)
-
-
 class PowerCollector:
     """What power and heat this host feels."""
 
     name = "power"
 
     def __init__(self, root: Path = Path("/")) -> None:
-        self._tree = Tree(root)
+        self._tree = tree = Tree(root)
+        self._sources: Mapping[str, Callable[[], Iterator[Sample]]] = {
+            "hwmon": Chips(tree).samples,
+            "rapl": lambda: read_rapl(tree),
+            "power_supply": lambda: read_supplies(tree),
+            "thermal": lambda: read_thermal(tree),
+        }
 
     def collect(self) -> Iterator[Sample]:
         """Read every sensor once; raises SourceAbsent where there is none at all, as in most VMs."""
-        found = {source: list(read(self._tree)) for source, read in SOURCES}
+        found = {source: list(read()) for source, read in self._sources.items()}
         for samples in found.values():
             yield from samples
         yield from self._tree.report(self.name, [(source, bool(samples)) for source, samples in found.items()])

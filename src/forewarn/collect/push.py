@@ -176,7 +176,7 @@ class Pusher:
         """Keep a round until it is sent."""
         labels = {**self._settings.labels, "instance": self._host}
         for samples in parts(found.samples, self._settings.samples_max):
-            self._samples.buffer.append(remote_write.encode(samples, labels), len(samples))
+            self._samples.buffer.append(remote_write.encode(samples, labels, found.time), len(samples))
         if self._events is not None:
             events: Sequence[Event] = found.named(self._host).events
             for start in range(0, len(events), self._settings.events_max):

@@ -72,6 +72,14 @@ class Tree:
             self.refused[NOT_A_NUMBER] += 1
         return value
 
+    def stamp(self, name: str) -> tuple[str, int, int]:
+        """Of a file or folder, what differs once it is another or has other entries; zeros where it is absent."""
+        try:
+            status = os.stat(f"{self._prefix}/{name}")  # noqa: PTH116 - once for each drive and chip in each round
+        except OSError:
+            return name, 0, 0
+        return name, status.st_ino, status.st_mtime_ns
+
     def names(self, folder: str, prefix: str = "") -> list[str]:
         """The entries of a folder that start with `prefix`, in natural order (cpu2 before cpu10)."""
         try:

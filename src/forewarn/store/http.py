@@ -1,7 +1,7 @@
 """How a site's database is asked over HTTP: credentials, limits, patience, and a sentence for what goes wrong."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,6 +65,7 @@ class Http:
         self.name = f"{what} at {_shown(settings.url)}"
         self._settings, self._clock = settings, clock
         self._session = requests.Session()
+        self._session.headers["Accept-Encoding"] = "identity"  # packing costs a database more than the wire does
 
     @property
     def timeout_s(self) -> float:
@@ -82,10 +83,12 @@ class Http:
         params: Mapping[str, str] | None = None,
         data: bytes | Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        final: Callable[[Answer], bool] = lambda _: False,
     ) -> Answer:
         """One answer, whatever its status but for refused credentials and what is worth another attempt.
 
-        Raises QueryTooLarge for an answer longer than the limit.
+        Where `final`, an answer that tells of trouble is not worth one. Raises QueryTooLarge for an answer longer than
+        the limit.
         """
         pause = self._settings.backoff_s
         for attempt in range(self._settings.retries_max + 1):
@@ -96,7 +99,7 @@ class Http:
                 if last or isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
                     raise StoreUnavailable(f"{self.name} {_cause(error)}") from error
             else:
-                if answer.status not in _RETRIED or last:
+                if answer.status not in _RETRIED or last or final(answer):
                     return answer
             self._clock.sleep(pause)
             pause *= 2

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
+from forewarn.store import recording
 from forewarn.store.labels import Located, host_of
 from forewarn.store.presets import PRESETS, Rename
 from forewarn.store.scrapes import Key
@@ -61,7 +62,8 @@ class LabelRules:
     def __init__(self, settings: LabelSettings | None = None) -> None:
         self._settings = settings or LabelSettings()
         self._renames: dict[str, list[Rename]] = {}
-        for rename in (*self._settings.renames, *(one for name in self._settings.presets for one in PRESETS[name])):
+        presets = [one for name in self._settings.presets for one in PRESETS[name]]
+        for rename in (*self._settings.renames, *presets, *recording.renames()):
             self._renames.setdefault(rename.name, []).append(rename)
         self._called: dict[str, str] = {}  # by address, what a host calls itself
         self._claimed: dict[str, set[str]] = {}  # by such a name, the addresses

@@ -6,16 +6,19 @@ it. What mends a value is therefore a series of its own, told apart by the label
 value stands, of equals the one of the highest revision, as `TelemetryStore.append` has it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from forewarn.domain.telemetry import Sample
 from forewarn.store.base import DEVICES, SAMPLES, TAKEN_BACK, TIME, WEIGHT, Batch
 from forewarn.store.intake import weights_of
 from forewarn.store.scrapes import Key
 from forewarn.store.source import Readings
+from forewarn.store.windows import microseconds
 
 SAMPLE, DEVICE = "forewarn_sample", "forewarn_device_info"
 NAMES = (SAMPLE, DEVICE)
@@ -30,21 +33,26 @@ def written(batch: Batch, revision: NDArray[np.int64]) -> Readings:
     value, weight = samples.column("value").to_numpy(), weights_of(batch)
     usual = weight == np.where(np.isnan(value), 0, 1)
     said = np.where(usual, np.iinfo(np.int32).min, weight)
-    columns = [component.indices.to_numpy(), metric.indices.to_numpy(), said, revision]
-    rows, of = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
     components, metrics = component.dictionary.to_pylist(), metric.dictionary.to_pylist()
+    heavy_of, heavy = np.unique(said, return_inverse=True)
+    again_of, again = np.unique(revision, return_inverse=True)
+    parts = component.indices.to_numpy().astype(np.int64) * max(1, len(metrics)) + metric.indices.to_numpy()
+    codes, of = np.unique((parts * len(heavy_of) + heavy) * len(again_of) + again, return_inverse=True)
     series = []
-    for part, quantity, heavy, again in rows.tolist():
+    for code in codes.tolist():
+        rest, number = divmod(code, max(1, len(again_of)))
+        rest, weighed = divmod(rest, max(1, len(heavy_of)))
+        part, quantity = divmod(rest, max(1, len(metrics)))
         labels = {"component": str(components[part]), "metric": str(metrics[quantity])}
-        if heavy != np.iinfo(np.int32).min:
-            labels["weight"] = str(heavy)
-        if again:
-            labels["revision"] = str(again)
+        if heavy_of[weighed] != np.iinfo(np.int32).min:
+            labels["weight"] = str(heavy_of[weighed])
+        if again_of[number]:
+            labels["revision"] = str(again_of[number])
         if batch.until_marked:
             labels["until_marked"] = "1"
         series.append(_key(SAMPLE, labels))
     time = samples.column("time").cast(pa.int64()).to_numpy()
-    return Readings.joined([Readings(tuple(series), of.reshape(-1), time, value), _places(batch.devices)])
+    return Readings.joined([Readings(tuple(series), of, time, value), _places(batch.devices)])
 
 
 def _key(name: str, labels: dict[str, str]) -> Key:
@@ -110,3 +118,33 @@ def _devices(readings: Readings, labels: Sequence[dict[str, str]]) -> pa.Table:
         "last_seen": pa.array(readings.time[ends]).cast(TIME),
     }
     return pa.table({**columns, **times}, schema=DEVICES)
+
+
+def place(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What tells a row of DEVICES apart from others."""
+    return tuple(str(row[name]) for name in _PLACE)
+
+
+def strongest(batch: Batch) -> Batch:
+    """Of samples of one series and time in a batch, the one that stands."""
+    samples, weight = batch.samples, weights_of(batch)
+    component = samples.column("component").combine_chunks().dictionary_encode().indices.to_numpy()
+    metric = samples.column("metric").combine_chunks().dictionary_encode().indices.to_numpy()
+    time = samples.column("time").cast(pa.int64()).to_numpy()
+    strength = np.where(weight == TAKEN_BACK, np.iinfo(np.int32).max, weight)
+    order = np.lexsort((strength, time, metric, component))
+    series = component.astype(np.int64) * (int(metric.max()) + 1 if len(metric) else 1) + metric
+    ordered, moments = series[order], time[order]
+    final = np.r_[(ordered[1:] != ordered[:-1]) | (moments[1:] != moments[:-1]), True][: len(order)]
+    chosen = np.sort(order[final])
+    weights = pa.chunked_array([pa.array(weight[chosen])])
+    return Batch(samples.take(pa.array(chosen)), batch.devices, batch.until_marked, weights)
+
+
+def named(samples: Sequence[Sample]) -> Readings:
+    """Samples that have times, under their own names."""
+    timed = [(_key(one.name, dict(one.labels)), microseconds(one.time), one.value) for one in samples if one.time]
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(key for key, _, _ in timed))}
+    of = np.array([numbers[key] for key, _, _ in timed], np.int64)
+    time = np.array([time for _, time, _ in timed], np.int64)
+    return Readings(tuple(numbers), of, time, np.array([value for _, _, value in timed], np.float64)).ordered()

@@ -18,6 +18,7 @@ from forewarn.store.source import Readings
 
 _QUIET_NAN = 0x7FF8000000000000  # a stale marker proper would be hidden from queries
 _POINTS_MAX = 10_000  # of a series in a range query; Prometheus takes 11,000
+_UNTIMELY = ("too old sample", "out of order sample", "out of bounds", "duplicate sample")
 _TRIES_MAX = 200  # after so many attempts the parts of a refused body are cut no further
 _TOO_MUCH = ("too many samples", "timed out", "too many points", "exceeded maximum resolution", "max-samples")
 
@@ -28,7 +29,7 @@ class PromSettings:
 
     write_path: str = "/api/v1/write"
     """Where it takes remote write 1.0, below its address: /api/v1/push for Mimir, /api/v1/receive for Thanos."""
-    body_samples_max: int = 20_000
+    body_samples_max: int = 100_000
     """How many samples one body of remote write has at most."""
 
 
@@ -94,11 +95,12 @@ class Prometheus:
     def _takes(self, readings: Readings) -> bool:
         """Whether a body was taken; a refused one is not taken in part either."""
         body = write_body.body(readings, _QUIET_NAN)
-        answer = self._http.ask("POST", self._settings.write_path, data=body, headers=write_body.HEADERS)
+        path = self._settings.write_path
+        answer = self._http.ask("POST", path, data=body, headers=write_body.HEADERS, final=_untimely)
         if answer.status == 404:
             words = "start Prometheus with --web.enable-remote-write-receiver, or name store.prometheus.write_path"
             raise StoreUnavailable(f"{self.name} takes no remote write: {words}", 60.0)
-        if answer.status >= 300 and answer.status != 400:
+        if answer.status >= 300 and answer.status != 400 and not _untimely(answer):
             raise StoreUnavailable(f"{self.name} does not take samples: {answer.status} {answer.said}")
         return answer.status < 300
 
@@ -114,6 +116,11 @@ class Prometheus:
 
     def close(self) -> None:
         self._http.close()
+
+
+def _untimely(answer: Answer) -> bool:
+    """Whether a body was refused for a sample's time: Prometheus says so of one beyond its window by 500."""
+    return answer.status >= 400 and any(words in answer.said for words in _UNTIMELY)
 
 
 def error_of(answer: Answer) -> str:

@@ -81,9 +81,9 @@ def _readings(result: Iterable[Mapping[str, Any]]) -> Readings:
     for one in result:
         series.append(key_of(one["metric"]))
         lengths.append(len(one["values"]))
-        for time, value in one["values"]:
-            times.append(time)
-            values.append(value)
+        found = one["values"]
+        times += [point[0] for point in found]
+        values += [point[1] for point in found]
     of = np.repeat(np.arange(len(series)), np.array(lengths, np.int64))
     ms = np.rint(np.array(times, np.float64) * 1000).astype(np.int64)
     return Readings(tuple(series), of, ms * _MS, np.array(list(map(float, values)), np.float64))

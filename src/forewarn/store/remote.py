@@ -21,9 +21,10 @@ import pyarrow as pa
 from forewarn.clock import Clock
 from forewarn.domain.feature import Catalog
 from forewarn.domain.inventory import Kind
+from forewarn.domain.telemetry import Sample
 from forewarn.errors import QueryTooLarge, StoreUnavailable
-from forewarn.store import bulk, own_series
-from forewarn.store.base import TAKEN_BACK, Batch
+from forewarn.store import bulk, own_series, recording
+from forewarn.store.base import DEVICES, TAKEN_BACK, Batch
 from forewarn.store.duckdb import DuckDBSettings, DuckDBStore
 from forewarn.store.intake import weights_of
 from forewarn.store.label_rules import LabelRules
@@ -93,6 +94,9 @@ class RemoteStore:
         self.mapper = mapper or Mapper()
         self.rules = rules or LabelRules()
         self._names = frozenset((*self.rules.asked(self.mapper.names), *own_series.NAMES))
+        self._lean = self._names - recording.spared()  # what is asked where recording rules tell the rest
+        self._recorded = False  # whether they do
+        self._whole_at = NEVER  # the hour in which all was asked last
         self._lock = threading.RLock()
         self._revision = microseconds(clock.now())
         self._places: dict[Key, tuple[Located, ...]] = {}
@@ -101,6 +105,8 @@ class RemoteStore:
         self.refused = 0  # samples that the database did not take because of their time
         self._covered = self._load()
         self._cache = DuckDBStore(self._file, self._duckdb)
+        known = self._cache.devices().to_pylist()
+        self._sat = {own_series.place(row): (row["first_seen"], row["last_seen"]) for row in known}
         self._warm = False  # whether the mapper knows what info series said lately
         self.notices: tuple[str, ...] = ()
 
@@ -153,7 +159,7 @@ class RemoteStore:
         """
         with self._lock:
             self._cache.check(batch)
-            self._source_takes(_strongest(batch))
+            self._source_takes(own_series.strongest(batch))
             self._fresh.append((self._clock.monotonic(), batch))
             return self._cache.append(batch)
 
@@ -170,11 +176,30 @@ class RemoteStore:
         chosen = pa.array(stands)
         new = Batch(
             batch.samples.filter(chosen),
-            batch.devices,
+            self._unsaid(batch.devices),
             batch.until_marked,
             pa.chunked_array([pa.array(weight[stands])]),
         )
         self.refused += self._source.write(own_series.written(new, revision))
+        for row in new.devices.to_pylist():
+            place = own_series.place(row)
+            first, last = self._sat.get(place, (row["first_seen"], row["last_seen"]))
+            self._sat[place] = min(first, row["first_seen"]), max(last, row["last_seen"])
+
+    def _unsaid(self, devices: pa.Table) -> pa.Table:
+        """Where parts sat, as far as the database was not told so: it may take nothing that is long past again."""
+        rows = []
+        for row in devices.to_pylist():
+            first, last = self._sat.get(own_series.place(row), (None, None))
+            earlier, later = first is None or row["first_seen"] < first, last is None or row["last_seen"] > last
+            if earlier or later:
+                begin = row["first_seen"] if earlier else row["last_seen"]
+                rows.append({**row, "first_seen": begin, "last_seen": row["last_seen"] if later else begin})
+        return pa.Table.from_pylist(rows, schema=DEVICES)
+
+    def write(self, samples: Sequence[Sample]) -> int:
+        """Write series of our own, each with a time, under their own names; returns how many were refused."""
+        return self._source.write(own_series.named(samples))
 
     def features(self, catalog: Catalog, kind: Kind, at: Sequence[datetime] | pa.Table) -> pa.Table:
         """The stored features of `kind`, for times or for a ROWS table; see `TelemetryStore`."""
@@ -301,19 +326,38 @@ class RemoteStore:
             stop = min(stop, thinned)
         while True:
             try:
-                readings = self._source.read(self._names, begin, stop, step)
+                readings = self._source.read(self._asked(begin, step), begin, stop, step)
                 break
             except QueryTooLarge:
                 self._span = (stop - begin) // 2 // _STEP_MIN * _STEP_MIN
                 if self._span < _STEP_MIN:
                     raise
                 stop = begin + self._span
+        if not step and len(readings):
+            self._recorded = self._are_recorded(readings)
         self._take(readings)
         if len(readings) * 4 < self._settings.samples_max:
             self._span = min(2 * max(self._span, stop - begin), 32 * DAY)
         elif len(readings) > self._settings.samples_max:
             self._span = max(_STEP_MIN, (stop - begin) // 2 // _STEP_MIN * _STEP_MIN)
         return stop
+
+    def _asked(self, begin: int, step: int) -> frozenset[str]:
+        """The names to ask for: where recording rules tell of many series, those only once an hour, to compare."""
+        if not self._recorded or step or begin // HOUR != self._whole_at:
+            self._whole_at = begin // HOUR
+            return self._names
+        return self._lean
+
+    def _are_recorded(self, readings: Readings) -> bool:
+        """Whether recording rules tell of every host that shows what they spare."""
+        spared, recorded = set[str](), set[str]()
+        for name, pairs in readings.series:
+            if name in recording.NAMES:
+                recorded.add(self.rules.host(dict(pairs)))
+            elif name not in self._lean:
+                spared.add(self.rules.host(dict(pairs)))
+        return bool(recorded) and spared <= recorded
 
     def _take(self, readings: Readings) -> None:
         """Put what was read into the cache."""
@@ -343,22 +387,6 @@ class RemoteStore:
             if key not in self._places:
                 self._places[key] = () if key[0] in own_series.NAMES else self.rules.locate(key)
         return [self._places[key] for key in readings.series]
-
-
-def _strongest(batch: Batch) -> Batch:
-    """Of samples of one series and time in a batch, the one that stands."""
-    samples, weight = batch.samples, weights_of(batch)
-    component = samples.column("component").combine_chunks().dictionary_encode().indices.to_numpy()
-    metric = samples.column("metric").combine_chunks().dictionary_encode().indices.to_numpy()
-    time = samples.column("time").cast(pa.int64()).to_numpy()
-    strength = np.where(weight == TAKEN_BACK, np.iinfo(np.int32).max, weight)
-    order = np.lexsort((strength, time, metric, component))
-    series = component.astype(np.int64) * (int(metric.max()) + 1 if len(metric) else 1) + metric
-    ordered, moments = series[order], time[order]
-    final = np.r_[(ordered[1:] != ordered[:-1]) | (moments[1:] != moments[:-1]), True][: len(order)]
-    chosen = np.sort(order[final])
-    weights = pa.chunked_array([pa.array(weight[chosen])])
-    return Batch(samples.take(pa.array(chosen)), batch.devices, batch.until_marked, weights)
 
 
 def _reach(catalog: Catalog) -> int:

@@ -5,6 +5,7 @@ Source: https://prometheus.io/docs/specs/prw/remote_write_spec/
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import cramjam
 import numpy as np
@@ -60,6 +61,7 @@ def _points(ms: Numbers, value: NDArray[np.float64], marker: int) -> NDArray[np.
     return rows
 
 
+@lru_cache(maxsize=200_000)
 def _labels(key: Key) -> bytes:
     name, pairs = key
     labels = sorted([(NAME, name), *pairs])

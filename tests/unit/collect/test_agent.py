@@ -21,6 +21,7 @@ from forewarn.domain.events import ChangeEvent, ChangeKind
 from forewarn.domain.metrics import METRICS
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import ConfigurationError, SourceAbsent
+from forewarn.remote_write import Limits, decode, encode
 from tests.frozen import find
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -74,10 +75,11 @@ def test_an_absent_source_is_told_with_its_cause_and_without_zeros(clock: Simula
 def test_samples_bear_the_time_of_the_round_unless_they_have_their_own(clock: SimulatedClock) -> None:
     own = datetime(2025, 1, 1, tzinfo=UTC)
     slow = Given("slow", gauge("x"), Sample("y", {}, 1.0, own), clock=clock)
-    samples = collect_once([slow], clock).samples
-    assert {sample.name: sample.time for sample in samples if sample.name in ("x", "y")} == {"x": START, "y": own}
-    assert all(sample.time is not None for sample in samples)
-    assert find(samples, "forewarn_collector_duration_seconds") == {"collector=slow": 2}
+    found = collect_once([slow], clock)
+    sent = decode(encode(found.samples, {}, found.time), Limits())
+    assert {sample.name: sample.time for sample in sent if sample.name in ("x", "y")} == {"x": START, "y": own}
+    assert all(sample.time == START for sample in sent if sample.name != "y")
+    assert find(found.samples, "forewarn_collector_duration_seconds") == {"collector=slow": 2}
 
 
 def test_a_series_that_comes_twice_is_told_once_and_named(clock: SimulatedClock) -> None:
@@ -124,7 +126,7 @@ def test_rounds_keep_their_beat_until_told_to_stop(clock: SimulatedClock) -> Non
     times: list[datetime] = []
 
     def sink(found: Round) -> None:
-        times.extend(sample.time for sample in found.samples if sample.name == "x" and sample.time)
+        times.extend(filter(None, [found.time]))
 
     slow = Given("slow", gauge("x"), clock=clock)
     Agent([slow], sink, clock, AgentSettings(interval_s=15)).run(lambda: len(times) == 3)
@@ -135,7 +137,7 @@ def test_a_round_longer_than_the_interval_delays_the_next_and_does_not_pile_up(c
     times: list[datetime] = []
 
     def sink(found: Round) -> None:
-        times.extend(sample.time for sample in found.samples if sample.name == "x" and sample.time)
+        times.extend(filter(None, [found.time]))
 
     slow = Given("slow", gauge("x"), clock=clock)
     Agent([slow], sink, clock, AgentSettings(interval_s=1)).run(lambda: len(times) == 3)

@@ -1,5 +1,6 @@
 """What waits on disk: bounded, in order, and readable after whatever happened to its files."""
 
+import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,8 +8,15 @@ from pathlib import Path
 import pytest
 
 from forewarn.clock import SimulatedClock
+from forewarn.collect.agent import AgentSettings
 from forewarn.collect.buffer import Buffer, BufferSettings
+from forewarn.collect.push import PushSettings
+from forewarn.domain.telemetry import Sample
 from forewarn.errors import ConfigurationError
+from forewarn.remote_write import encode
+
+BEAT_S = AgentSettings().interval_s
+WEEK_END_ROUNDS = int(64 * 3600 / BEAT_S)  # from Friday evening to Monday morning
 
 
 @pytest.fixture
@@ -122,3 +130,27 @@ def test_what_cannot_be_written_is_counted(buffer: Buffer, tmp_path: Path) -> No
     tmp_path.rmdir()
     buffer.append(b"one", 4)
     assert (buffer.dropped["not_written"], buffer.oldest()) == (4, None)
+
+
+def test_a_week_end_is_kept_and_replayed_in_order(tmp_path: Path, clock: SimulatedClock) -> None:
+    kept = Buffer(tmp_path, BufferSettings(), clock)
+    for hour in range(64):
+        kept.append(bytes([hour]), 1)
+        clock.sleep(3600.0)
+    assert drained(kept) == [bytes([hour]) for hour in range(64)]
+    assert kept.dropped.total() == kept.damaged == 0
+    kept.close()
+
+
+def test_a_week_end_of_a_large_server_fits_within_the_bound() -> None:
+    """Six thousand series under a hundred names, each with a value of its own."""
+    time, chance = datetime(2026, 1, 5, tzinfo=UTC), random.Random(1)
+    series = [
+        (f"node_disk_some_quantity_{name}_total", {"device": f"sd{part}"}) for name in range(100) for part in range(60)
+    ]
+    samples = [Sample(name, labels, float(chance.randrange(10**9)), time) for name, labels in series]
+    body = encode(samples, {"job": "forewarn", "instance": "host03.example.com"})
+    settings = BufferSettings()
+    assert len(samples) <= PushSettings().samples_max
+    assert len(body) * WEEK_END_ROUNDS < settings.bytes_max
+    assert settings.segments_max > WEEK_END_ROUNDS

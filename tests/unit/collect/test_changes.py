@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from forewarn.clock import SimulatedClock
-from forewarn.collect.changes import FILE, ChangesCollector, Seen, changes, parse, read, tell_stop
+from forewarn.collect.changes import FILE, ChangesCollector, Seen, changes, parse, read_parts, tell_stop
 from forewarn.collect.packages import Packages
 from forewarn.collect.tree import Tree
 from forewarn.domain.events import ChangeEvent, ChangeKind, FailureEvent
@@ -171,6 +171,7 @@ def test_a_drive_whose_firmware_was_renewed_is_told_under_its_serial_number(host
     collector = ChangesCollector(host, tmp_path / "state", CLOCK)
     assert events(collector) == []
     write(host, "sys/block/sda/device/rev", "SN05\n")
+    write(host, "run/udev/data/b8:99", "E:DEVTYPE=disk\n")  # udev tells of it
     [event] = events(collector)
     assert (event.kind, event.component, event.after) == (ChangeKind.FIRMWARE, "disk:Z1Z0EXAM", "SN05")
 
@@ -188,7 +189,7 @@ def test_a_drive_whose_firmware_was_renewed_is_told_under_its_serial_number(host
 )
 def test_a_slot_that_tells_no_serial_number_is_no_part(host: Path, raw: bytes) -> None:
     slot(host, "17-0", raw)
-    assert [key for key in read(Tree(host), {}).parts if key.startswith("memory")] == []
+    assert [key for key in read_parts(Tree(host), []).parts if key.startswith("memory")] == []
 
 
 def test_an_agent_that_is_renewed_takes_what_the_older_did_not_keep_for_unknown(host: Path, tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def _pinned_cpus(tree: Element) -> frozenset[int]:
 
 
 def _pinned_nodes(tree: Element) -> frozenset[int]:
-    strict = [node for node in (tree.find("numatune") or ()) if node.get("mode", "strict") == "strict"]
+    strict = [node for node in tree.findall("numatune/*") if node.get("mode", "strict") == "strict"]
     return numbers(",".join(node.get("nodeset", "") for node in strict))
 
 
