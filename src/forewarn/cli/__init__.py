@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 STEERING = (steer.mode, steer.pause, steer.resume, steer.abort, steer.approve, steer.release)
-for command in (host.up, demo.demo, demo.plan, doctor.doctor, models.train, models.evaluate, *STEERING):
+for command in (host.up, host.serve, demo.demo, demo.plan, doctor.doctor, models.train, models.evaluate, *STEERING):
     app.command()(command)
 app.add_typer(settings.app, name="config")
 app.add_typer(failures.app, name="failures")

@@ -6,17 +6,16 @@ A host that a VM is leaving carries it until the move is done, so that a failed 
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from forewarn.decide.migration_cost import MigrationEstimate, estimate, link_rate
 from forewarn.decide.policy import PolicySettings
-from forewarn.domain.inventory import Cluster, Host, HostState, VirtualMachine
+from forewarn.domain.inventory import Cluster, Host, HostState, VirtualMachine, listing
 from forewarn.domain.plan import Refusal, Verdict
 from forewarn.domain.situation import Workload
 
 GIB = 1024.0**3
-WORDS = 4  # of what a host lacks that a sentence names
 
 
 @dataclass(slots=True)
@@ -135,12 +134,6 @@ def suitable(
         if target := search.weigh(host):
             found.append(target)
     return tuple(found), search.verdicts()
-
-
-def listing(words: Collection[str]) -> str:
-    """Words in their order, at most a few of them: `bridge:br0, machine:q35 and 3 more`."""
-    first, more = sorted(words)[:WORDS], len(words) - WORDS
-    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
 
 
 class _Search:

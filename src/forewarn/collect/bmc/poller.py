@@ -66,11 +66,6 @@ class Poller:
         ]
         self._pool = ThreadPoolExecutor(settings.at_once, "bmc")
 
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The hosts on whose boards the BMCs sit; empty for this one's."""
-        return tuple(dict.fromkeys(watched.host for watched in self._watched))
-
     def close(self) -> None:
         """End what goes on; what hangs is left to its time limit."""
         self._pool.shutdown(wait=False, cancel_futures=True)
