@@ -254,7 +254,7 @@ def _values(chance: np.random.Generator, steps: int, drives: int) -> Values:
         counter(sick / 4, 1, 0),
     )
     value = np.stack(columns, axis=2).astype(np.float64)
-    value[chance.random(value.shape) < 0.0005] = np.nan
+    value[chance.random(value.shape) < 0.003] = np.nan
     return value
 
 

@@ -1,4 +1,4 @@
-"""One question, every store, one answer: the same 15 million samples give the same frames.
+"""One question, every store, one answer: the same samples, 15 million of the whole fleet, give the same frames.
 
 What stores honestly differ in is kept out of the samples here, and claimed in `test_differences`.
 """
@@ -33,7 +33,7 @@ from tests import databases
 from tests.databases import Database
 from tests.integration.parity import telegraf
 from tests.integration.parity.compared import Difference, differences, known
-from tests.integration.parity.fleet import ASKED, KEYS, Arrivals, Fleet, catalog
+from tests.integration.parity.fleet import ASKED, DRIVES, KEYS, Arrivals, Fleet, catalog
 from tests.plain_reading import PlainSeries
 
 CATALOG = catalog()
@@ -99,9 +99,10 @@ def asked_of(store: TelemetryStore) -> list[pa.Table]:
     return [store.features(CATALOG, Kind.DISK, [time]) for time in ASKED]
 
 
-@pytest.fixture(scope="module")
-def fleet() -> Fleet:
-    return Fleet.made()
+@pytest.fixture(scope="module", params=[100, pytest.param(DRIVES, marks=pytest.mark.nightly)])
+def fleet(request: pytest.FixtureRequest) -> Fleet:
+    """A quarter of the fleet at every change; the whole one at night."""
+    return Fleet.made(request.param)
 
 
 def embedded(fleet: Fleet, folder: Path) -> list[pa.Table]:
@@ -145,22 +146,23 @@ def wanted(frames: Frames) -> list[pa.Table]:
 
 
 def test_the_fleet_is_what_the_question_is_about(fleet: Fleet) -> None:
-    """15 million samples, with everything in them that stores differ on."""
+    """35,000 samples of a drive, 15 million in all, with everything in them that stores differ on."""
+    drives = len(fleet.drives)
     late = fleet.arrivals.at - fleet.time_ms[fleet.arrivals.step, fleet.arrivals.drive]
     scrapes = fleet.arrivals.step * len(fleet.drives) + fleet.arrivals.drive
     steps: Any = np.diff(np.where(fleet.present, fleet.value, np.nan), axis=0)
     here: Any = fleet.present.any(axis=2)
     begin: Any = here[:96].any(axis=0)
     end: Any = here[-96:].any(axis=0)
-    assert 13_500_000 < fleet.samples < 15_500_000
+    assert 33_000 * drives < fleet.samples < 38_500 * drives
     assert 0 < late.max() <= 3_600_000
-    assert (late > 0).sum() > 8000
-    assert len(np.unique(scrapes)) < len(scrapes) - 1000  # some come twice
-    assert np.isnan(fleet.value[fleet.present]).sum() > 5000
-    assert (steps[:, :, KEYS.index("disk_reads")] < 0).sum() > 100  # counters that start anew
+    assert (late > 0).sum() > 20 * drives
+    assert len(np.unique(scrapes)) < len(scrapes) - 3 * drives  # some come twice
+    assert np.isnan(fleet.value[fleet.present]).sum() > 80 * drives
+    assert (steps[:, :, KEYS.index("disk_reads")] < 0).sum() > drives / 2  # counters that start anew
     assert np.diff(fleet.arrivals.at).min() >= 0
-    assert (~begin).sum() > 5, "no drive has come"
-    assert (~end).sum() > 5, "no drive has gone"
+    assert (~begin).any(), "no drive has come"
+    assert (~end).any(), "no drive has gone"
 
 
 def test_the_embedded_store_says_what_a_plain_reading_says(fleet: Fleet, wanted: list[pa.Table]) -> None:
@@ -171,7 +173,7 @@ def test_the_embedded_store_says_what_a_plain_reading_says(fleet: Fleet, wanted:
     for number in (0, 7, int(came), int(gone)):
         different += _against_plain(fleet, number, wanted)
     assert different == []
-    assert sum(map(known, wanted)) > 800_000
+    assert sum(map(known, wanted)) > 2000 * len(fleet.drives)
 
 
 @pytest.mark.parametrize("name", SITES)
