@@ -4,8 +4,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from forewarn.store.label_rules import LabelRules, LabelSettings
 from forewarn.store.mapping import Mapper
 from forewarn.store.prometheus import Prometheus
 from forewarn.store.remote import CacheSettings, RemoteStore
+from forewarn.store.source import Source
+from forewarn.store.victoriametrics import VictoriaMetrics
 from tests import databases
 from tests.exposed import exporter, parsed
 from tests.support import eventually
@@ -54,8 +56,25 @@ def rows_of(frame: Any) -> dict[str, dict[str, float]]:
     }
 
 
-def test_the_golden_page_of_node_exporter_flows_through_a_prometheus_into_features(
-    tmp_path: Path, recorded_fixtures: Path
+@contextmanager
+def scraping_prometheus(folder: Path, config: str) -> Iterator[Source]:
+    with databases.prometheus(folder, config) as database:
+        yield Prometheus(HttpSettings(database.url), RealClock())
+
+
+@contextmanager
+def scraping_victoria(folder: Path, config: str) -> Iterator[Source]:
+    folder.mkdir()
+    (folder / "scrapes.yml").write_text(config, encoding="utf-8")
+    with databases.victoria_metrics(folder, [f"-promscrape.config={folder}/scrapes.yml"]) as database:
+        yield VictoriaMetrics(HttpSettings(database.url), RealClock())
+
+
+@pytest.mark.parametrize("scraping", [scraping_prometheus, scraping_victoria])
+def test_the_golden_page_of_node_exporter_flows_through_a_sites_database_into_features(
+    tmp_path: Path,
+    recorded_fixtures: Path,
+    scraping: Callable[[Path, str], AbstractContextManager[Source]],
 ) -> None:
     page, clock = golden(recorded_fixtures), RealClock()
     now = clock.now()
@@ -65,17 +84,15 @@ def test_the_golden_page_of_node_exporter_flows_through_a_prometheus_into_featur
     assert sum(len(values) for rows in expected.values() for values in rows.values()) > 25
     with (
         exporter(lambda: page) as target,
-        databases.prometheus(tmp_path / "prometheus", SCRAPES.format(target=target)) as database,
-        closing(
-            RemoteStore(Prometheus(HttpSettings(database.url), clock), None, clock, HISTORY, rules=LabelRules(PLAIN))
-        ) as store,
+        scraping(tmp_path / "database", SCRAPES.format(target=target)) as source,
+        closing(RemoteStore(source, None, clock, HISTORY, rules=LabelRules(PLAIN))) as store,
     ):
 
         def found() -> bool:
             later = clock.now()
             return {kind: rows_of(store.features(CATALOG, kind, [later])) for kind in COMPONENT_KINDS} == expected
 
-        eventually(found, deadline=30, every=0.5)
+        eventually(found, deadline=60, every=0.5)
         parts = {row["component"]: row for row in store.devices().to_pylist()}
         assert {row["host"] for row in parts.values()} == {"host07"}
         assert parts["network:host07/eth0"]["device"] == "eth0"
