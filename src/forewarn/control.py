@@ -124,12 +124,20 @@ class Control:
         self._last: Cluster | None = None
         self._told = told.Told()
         self._began = clock.now()
+        self._coming: tuple[Forecaster, PolicySettings] | None = None
         self._blind = ""  # why the last cycle could not read telemetry
         self._worked_on: dict[str, bool] = {}  # by host, as the last cycle saw it
+
+    def adopt(self, forecaster: Forecaster, policy: PolicySettings) -> None:
+        """Forecast with others, by their thresholds, from the next cycle on. Safe to call from another thread."""
+        self._coming = forecaster, policy
 
     def cycle(self) -> Snapshot:
         """Look once, decide once, act once, and leave a snapshot whose sentence says what happened."""
         now = self._clock.now()
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            self._forecaster, self._rules = coming[0], replace(self._rules, policy=coming[1])
         cluster = self._driver.inventory()
         leader, followed = self._lead()
         obeyed = () if leader else followed + self._obey(cluster, now)

@@ -12,6 +12,7 @@
         ├── ConfigurationError  a setting or an option is wrong; names the key and the nearest right one
         ├── RecordingError      a recorded file cannot be read; names file, place and what was expected
         ├── TelemetryError      samples that a store refuses
+        │   └── StoreDamaged    a store's file that cannot be read any more
         ├── RemoteWriteError    a body of remote write that is none, or that is past a limit
         ├── EventError          reported events that are none, or that are past a limit
         ├── FrameError          a feature frame lacks what a model or a catalogue asks for
@@ -103,6 +104,12 @@ class TelemetryError(PermanentError):
     """Samples that a store refuses."""
 
     code = "telemetry"
+
+
+class StoreDamaged(TelemetryError):
+    """A telemetry store's file that cannot be read any more."""
+
+    code = "store_damaged"
 
 
 class RemoteWriteError(PermanentError):

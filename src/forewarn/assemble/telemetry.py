@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from forewarn.clock import Clock
 from forewarn.errors import ConfigurationError
+from forewarn.store import duckdb_rescue
 from forewarn.store.duckdb import DuckDBSettings, DuckDBStore
 from forewarn.store.http import HttpSettings
 from forewarn.store.influxdb import InfluxDB, InfluxSettings
@@ -64,6 +65,6 @@ def open_store(folder: Path, clock: Clock, settings: StoreSettings, mapper: Mapp
     No database is asked yet: one that does not answer now may do so later. Raises ConfigurationError.
     """
     if settings.kind is StoreKind.DUCKDB:
-        return DuckDBStore(folder / "telemetry.duckdb", settings)
+        return duckdb_rescue.open_store(folder / "telemetry.duckdb", settings)
     rules = LabelRules(settings.labels)
     return RemoteStore(source_of(settings, clock), folder, clock, settings.cache, settings, mapper, rules)

@@ -64,8 +64,11 @@ def _run(
         stack.callback(site.close)
         site.memory.log.append([LogLine(clock.now(), Severity.NOTICE, sources_sentence(site.forecaster))])
         control = site.control(site.driver())
+        site.upkeep.begin()
         server = site.serve()
         stack.callback(server.stop)
+        stack.callback(site.start_upkeep(lambda: clock.stopped))
+        stack.callback(clock.stop)  # comes first, so that nothing waits for a thread that sleeps
         stack.callback(start_reading(settings.alerts, site.memory.orders.windows, clock))
         stack.callback(begin(site))
         if settings.bmc.targets:

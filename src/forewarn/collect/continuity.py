@@ -20,6 +20,9 @@ Given = Mapping[Key, Sample]  # what one collector gave in a round
 
 # The label that names the part a series is of; the first that a series has holds.
 PART_LABELS = ("device", "chip", "dimm_label", "master", "cpu")
+# Sensors and supplies of a BMC have a name instead.
+SUPPLY, SENSOR = "forewarn_psu_", "ipmi_"
+ANSWERS = "forewarn_telemetry_bmc_up"  # 0: what its collector does not show is not missing, it could not be asked
 # Shares that are counters to smartctl_exporter, and fall as a drive wears or recovers.
 SHARES = re.compile(r"smartctl_device_(available_spare(_threshold)?|percentage_used|critical_warning)")
 # The kernel itself says that these may fall a little: time is accounted in another place than it is read.
@@ -98,6 +101,7 @@ class _Comparison:
         self._vanished = Counter(before.vanished)
         self._stuck: dict[str, list[Sample]] = {}
         self._beyond: Counter[str] = Counter()
+        self._silent: set[str] = set()
 
     def keep_series(self) -> None:
         """Remember every series, because it cannot be told which are those of a collector that failed."""
@@ -106,7 +110,7 @@ class _Comparison:
     def take(self, collector: str, samples: Given) -> None:
         """Compare what one collector gave."""
         self._asked[collector] = self._now_s
-        meant: dict[str, str] = {}  # by name: counter, sensor or neither; a scrape has few names and many series
+        meant: dict[str, str] = {}  # by name: counter, sensor, ... or nothing; a scrape has few names and many series
         parts: set[str] = set()
         for key, sample in samples.items():
             name, labels = key
@@ -117,7 +121,11 @@ class _Comparison:
                 meaning = meant[name] = self._meaning(name)
             if not meaning:
                 continue
-            if len(self._counters) + len(self._sensors) >= self._settings.series_max:
+            if meaning == "supply":
+                parts.add(_named(labels))
+            elif meaning == "answers":
+                self._hear(collector, sample)
+            elif len(self._counters) + len(self._sensors) >= self._settings.series_max:
                 self._beyond[collector] += 1
             elif meaning == "counter":
                 self._count(collector, part, hash(key), sample)
@@ -130,7 +138,16 @@ class _Comparison:
     def _meaning(self, name: str) -> str:
         if self._sensor.fullmatch(name):
             return "sensor"
+        if name == ANSWERS:
+            return "answers"
+        if name.startswith(SUPPLY):
+            return "supply"
         return "counter" if type_of(name) == "counter" and not SHARES.fullmatch(name) else ""
+
+    def _hear(self, collector: str, sample: Sample) -> None:
+        if not sample.value:
+            self._silent.add(collector)
+            self._asked[collector] = self._before.asked.get(collector, self._now_s)
 
     def _count(self, collector: str, part: str, series: int, sample: Sample) -> None:
         before = self._before.counters.get(series)
@@ -151,7 +168,7 @@ class _Comparison:
             if (collector, part) in self._parts or self._now_s - seen > self._settings.gone_for_s:
                 continue
             self._parts[collector, part] = seen
-            if collector in given and seen == self._before.asked.get(collector):
+            if collector in given.keys() - self._silent and seen == self._before.asked.get(collector):
                 self._vanished[collector] += 1
 
     def remembered(self) -> Remembered:
@@ -175,7 +192,9 @@ class _Comparison:
         for collector, stuck in sorted(self._stuck.items()):
             yield Sample("forewarn_telemetry_stuck_sensors", {"collector": collector}, float(len(stuck)))
             for sample in stuck[:STUCK_TOLD_MAX]:
-                yield Sample("forewarn_telemetry_stuck", {"collector": collector, "series": _written(sample)}, 1.0)
+                device = label_text(_device(sample))
+                labels = {"collector": collector, "device": device, "series": _written(sample)}
+                yield Sample("forewarn_telemetry_stuck", labels, 1.0)
         for collector, count in sorted(self._beyond.items()):
             yield Sample("forewarn_telemetry_not_compared", {"collector": collector}, float(count))
 
@@ -185,6 +204,16 @@ def _part(labels: tuple[tuple[str, str], ...]) -> str:
     """The part that labels name."""
     named = dict(labels)
     return next(filter(None, map(named.get, PART_LABELS)), "")
+
+
+def _named(labels: tuple[tuple[str, str], ...]) -> str:
+    return dict(labels).get("name", "")
+
+
+def _device(sample: Sample) -> str:
+    """The part that a sensor is of; where it names none, a BMC's own name of the sensor."""
+    labels = tuple(sample.labels.items())
+    return _part(labels) or (_named(labels) if sample.name.startswith(SENSOR) else "")
 
 
 def _written(sample: Sample) -> str:

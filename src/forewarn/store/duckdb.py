@@ -59,6 +59,9 @@ class DuckDBSettings:
     """How many pairs of row and series a feature question holds at a time; bounds memory at about 1 kB each."""
     batch_max: int = 20_000_000
     """How many samples one batch may have."""
+    series_max: int = 5_000_000
+    """Series from which on samples of new ones are refused and counted, about 300 B each in memory: names that somebody
+    invents cannot exhaust it. A host shows some hundred."""
 
     def retention(self) -> Retention:
         return Retention(self.raw_days, self.minute_hours, self.hour_days, self.day_days, self.settle_s)
@@ -83,7 +86,7 @@ class DuckDBStore:
         self._settings = settings = settings or DuckDBSettings()
         self._lock = threading.RLock()
         self._closed = False
-        self.refused = 0  # samples that came after their time was dropped
+        self.refused = 0  # samples that came after their time was dropped, or of too many series
         self._file = DuckDBFile(path, settings.memory, settings.threads)
         self.notices = self._file.notices
         self._index = SeriesIndex()
@@ -117,7 +120,8 @@ class DuckDBStore:
     def append(self, batch: Batch) -> int:
         """Store a batch at once or not at all; returns the number of samples taken, duplicates and all.
 
-        Samples older than what `raw_days` still keeps are not taken; `refused` counts them.
+        Samples older than what `raw_days` still keeps, and of series past `series_max`, are not taken; `refused` counts
+        them.
         """
         self.check(batch)
         with self._lock, self._available():
@@ -144,17 +148,18 @@ class DuckDBStore:
 
     def _append(self, batch: Batch) -> int:
         samples, known = batch.samples, self._index.size
+        full = known >= self._settings.series_max
         rows = Rows(
-            self._index.number(samples.column("component"), samples.column("metric")),
+            self._index.number(samples.column("component"), samples.column("metric"), new=not full),
             samples.column("time").cast(pa.int64()).to_numpy(),
             samples.column("value").to_numpy(),
             weights_of(batch),
         )
-        taken = rows.where(rows.time > self._buckets.raw_since)
+        taken = rows.where((rows.time > self._buckets.raw_since) & (rows.series >= 0))
         with self._file.transaction():
             self._save_series(known, until_marked=batch.until_marked)
             linked = self._store(ordered(taken))
-            self._places.see(batch.devices)
+            self._places.see(self._known(batch.devices) if full else batch.devices)
             self._save_places(self._settings.seen_lag_s)
         for part in linked:
             self._index.set_heads(part.numbers, part.heads, part.row_time, part.first_time)
@@ -162,6 +167,16 @@ class DuckDBStore:
         self._frames.forget(int(taken.time.min()) if len(taken) else self._index.newest())
         self.refused += len(rows) - len(taken)
         return len(taken)
+
+    def _known(self, devices: pa.Table) -> pa.Table:
+        """Those of a batch's devices that have series."""
+        numbers = self._index.components.numbers(devices.column("component"), new=False)
+        return devices.filter(pa.array(numbers >= 0))
+
+    @property
+    def size(self) -> int:
+        """How many series there are."""
+        return self._index.size
 
     def _store(self, rows: Rows) -> list[Linked]:
         """Insert samples; series with a sample that is not after all others of it are written anew from there."""

@@ -42,6 +42,10 @@ class Identities:
         self._runs: dict[tuple[Kind, str], list[_Run]] = {}
         self._turns: list[datetime] = []
 
+    def __len__(self) -> int:
+        """How many device names have been spoken of."""
+        return len(self._runs)
+
     def learn(self, kind: Kind, device: str, part: Part, time: datetime) -> bool:
         """Take in what was said for `time`; whether that changes what sat where at any time."""
         runs = self._runs.setdefault((kind, device), [])

@@ -83,14 +83,14 @@ class SeriesIndex:
         found = self.number(series.column("component"), series.column("metric"))
         self.until_marked[found] = series.column("until_marked").to_numpy()
 
-    def number(self, components: _Column, metrics: _Column) -> Numbers:
-        """The series' numbers of a batch, row by row; unknown ones are numbered on from `size`."""
-        rows = self.components.numbers(components, new=True)
-        columns = self.metrics.numbers(metrics, new=True)
+    def number(self, components: _Column, metrics: _Column, *, new: bool = True) -> Numbers:
+        """The series' numbers of a batch, row by row; unknown ones are numbered on from `size`, or -1 without `new`."""
+        rows = self.components.numbers(components, new=new)
+        columns = self.metrics.numbers(metrics, new=new)
         self._reserve_table()
-        found = self._table[rows, columns]
-        if (new := found < 0).any():
-            self._add(rows[new], columns[new])
+        found = np.where((rows >= 0) & (columns >= 0), self._table[rows, columns], -1)
+        if new and (unknown := found < 0).any():
+            self._add(rows[unknown], columns[unknown])
             found = self._table[rows, columns]
         return found
 

@@ -110,7 +110,10 @@ class RemoteStore:
         self._warm = False  # whether the mapper knows what info series said lately
         self.notices: tuple[str, ...] = ()
 
-    # --- the cache's file and what it covers
+    @property
+    def size(self) -> int:
+        """How many series the cache knows."""
+        return self._cache.size
 
     @property
     def _file(self) -> Path | None:

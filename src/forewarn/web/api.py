@@ -120,7 +120,7 @@ class Health(BaseModel):
 router = APIRouter(prefix="/api/v1", responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}})
 Here = Annotated[Context, Depends(context_of)]
 # What changes how far Forewarn may go, or undoes all that it has set.
-FOR_ADMINS = frozenset({RequestKind.MODE, RequestKind.RELEASE})
+FOR_ADMINS = frozenset({RequestKind.MODE, RequestKind.RELEASE, RequestKind.PROMOTE, RequestKind.ROLL_BACK})
 Look = [Depends(needs(Role.VIEWER))]
 Limit = Annotated[int, Query(ge=1, description="items in the answer; a setting bounds it")]
 Offset = Annotated[int, Query(ge=0, description="items to leave out first")]
