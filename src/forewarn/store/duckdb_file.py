@@ -4,6 +4,7 @@ DuckDB's errors end here: a file in use is temporary, a foreign or damaged one i
 """
 
 import contextlib
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -187,6 +188,8 @@ def _connect(path: Path | None, memory: str, threads: int) -> duckdb.DuckDBPyCon
         "preserve_insertion_order": False,
         "python_enable_replacements": False,
     }
+    if path is None:  # what does not fit into memory goes beside the file, and without one into the working folder
+        config["temp_directory"] = tempfile.gettempdir()
     try:
         return duckdb.connect(str(path) if path else ":memory:", config=config)
     except duckdb.Error as error:
