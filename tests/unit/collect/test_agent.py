@@ -92,6 +92,17 @@ def test_a_series_that_comes_twice_is_told_once_and_named(clock: SimulatedClock)
     }
 
 
+def test_a_series_that_comes_twice_is_noticed_in_the_round_in_which_it_does(clock: SimulatedClock) -> None:
+    found: list[Round] = []
+    source = Given("now and then")
+    agent = Agent([source], found.append, clock, AgentSettings())
+    for device in ("sdb", "sda", "sda", "sdb"):
+        source.given = (gauge("x", 1.0, device="sda"), gauge("x", 2.0, device=device))
+        found.append(agent.round())
+    assert [len(find(samples.samples, "x")) for samples in found] == [2, 1, 1, 2]
+    assert [len(find(samples.samples, "forewarn_collector_problem")) for samples in found] == [0, 1, 1, 0]
+
+
 def test_a_collector_without_end_is_cut_off_at_the_limit(clock: SimulatedClock) -> None:
     many = Given("many", *(gauge("x", 1.0, n=str(number)) for number in range(10)))
     samples = collect_once([many], clock, AgentSettings(samples_max=3)).samples
