@@ -285,12 +285,14 @@ class Agent:
         """Until `stop` says so: rounds at a fixed beat; a round that takes longer than the interval delays the next."""
         due = self._clock.monotonic()
         while not stop():
-            found = self.round()
-            self._tell_problems(found.samples)
-            self._sink(found)
+            self._hand_on(self.round())  # and keep nothing of it while waiting: a round is a megabyte
             now = self._clock.monotonic()
             due = max(due + self._settings.interval_s, now)
             self._clock.sleep(due - now)
+
+    def _hand_on(self, found: Round) -> None:
+        self._tell_problems(found.samples)
+        self._sink(found)
 
     def _tell_problems(self, samples: Sequence[Sample]) -> None:
         found = [sample.labels for sample in samples if sample.name == "forewarn_collector_problem"]

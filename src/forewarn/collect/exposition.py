@@ -90,22 +90,25 @@ class Page:
 
     def write(self, samples: Sequence[Sample]) -> str:
         """The page with the values of these samples."""
-        values = [format_value(sample.value) for sample in samples]
-        return "".join([f"{before}{values[place]}\n" for before, place in self._layout.of(samples)])
+        between, places = self._layout.of(samples)
+        values = [format_value(samples[place].value) for place in places]
+        text = [piece for line in zip(between, values, strict=True) for piece in line]
+        return "".join([*text, "\n"]) if text else ""
 
 
-def lay_out(samples: Sequence[Sample]) -> list[tuple[str, int]]:
-    """What stands before each value, line by line, and the place of the value among the samples."""
+def lay_out(samples: Sequence[Sample]) -> tuple[list[str], list[int]]:
+    """What stands before each value, from the one before it on, and the place of the value among the samples."""
     families: dict[str, list[int]] = {}
     for place, sample in enumerate(samples):
         families.setdefault(sample.name, []).append(place)
-    lines: list[tuple[str, int]] = []
+    between: list[str] = []
     for name, places in sorted(families.items()):
-        before = f"# HELP {name} {_escape(help_for(name), quotes=False)}\n# TYPE {name} {type_of(name)}\n"
+        head = f"# HELP {name} {_escape(help_for(name), quotes=False)}\n# TYPE {name} {type_of(name)}\n"
         for place in places:
-            lines.append((f"{before}{name}{_braced(samples[place].labels)} ", place))
-            before = ""
-    return lines
+            end = "\n" if between else ""
+            between.append(f"{end}{head}{name}{_braced(samples[place].labels)} ")
+            head = ""
+    return between, [place for _, places in sorted(families.items()) for place in places]
 
 
 def _braced(labels: Mapping[str, str]) -> str:
