@@ -79,7 +79,7 @@ docs: $(VENV)/.setup  ## the reference pages in docs/reference, from the code
 	@$(BIN)/python docs/generate.py
 
 lock: $(VENV)/.setup  ## new versions into requirements/, for whoever has read what changed
-	@$(COMPILE) --upgrade --extra server --extra redfish --group dev pyproject.toml -o requirements/dev.txt
+	@$(COMPILE) --upgrade --extra server --extra redfish --extra s3 --group dev pyproject.toml -o requirements/dev.txt
 	@$(COMPILE) --constraint requirements/dev.txt --extra server --group build pyproject.toml \
 		-o requirements/demo.txt
 	@$(COMPILE) --constraint requirements/dev.txt --group bootstrap -o requirements/bootstrap.txt

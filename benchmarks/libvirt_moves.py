@@ -93,15 +93,15 @@ def foretold(laboratory: Laboratory) -> list[tuple[str, MigrationEstimate, Migra
 
 
 def workload(driver: LibvirtDriver, host: str, guest: Guest) -> Workload:
-    """What the driver knows of the guest, its dirty rate measured by QEMU."""
+    """What the driver knows of a guest whose move waits, its dirty rate measured by QEMU."""
+    driver.expect(move_of(guest, host, ""))
 
     def known() -> Workload | None:
         driver.inventory()
         load = next((load for load in driver.workloads() if load.vm == guest.uuid), None)
-        return load if load and load.memory_filled_bytes else None
+        return load if load and load.memory_filled_bytes and load.dirty_bytes_per_s is not None else None
 
-    found = eventually(known, deadline=30, every=0.5) or Workload(guest.uuid, 0.0, None, None)
-    return replace(found, dirty_bytes_per_s=driver.dirty_rate(host, guest.uuid))
+    return eventually(known, deadline=30, every=0.5) or Workload(guest.uuid, 0.0, None, None)
 
 
 def errors(pairs: list[tuple[float, float]]) -> str:

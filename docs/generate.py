@@ -23,10 +23,12 @@ from forewarn.features.dimm_columns import DIMM_CATALOG
 from forewarn.features.outage_columns import OUTAGE_CATALOG
 from forewarn.lab.settings import LabTree
 from forewarn.predict.explain import window_in_words
+from forewarn.store.recording import rules_file
 from forewarn.web.app import create_app
 from forewarn.web.settings import WebSettings
 
 FOLDER = Path(__file__).parent / "reference"
+RULES = FOLDER.parent.parent / "packaging" / "prometheus" / "forewarn.rules.yml"
 MADE = "<!-- Written by `make docs` from the code: change the code, not this page. -->"
 
 ABOUT_SETTINGS = """\
@@ -82,7 +84,8 @@ def metrics_page() -> str:
     return _page(
         [
             "# Metrics",
-            "## Forewarn's own\n\nAn agent shows them at `/metrics`, a server at `/api/v1/metrics`.",
+            "## Forewarn's own",
+            "An agent shows them at `/metrics`, a server at `/api/v1/metrics`, `store` is what a server writes there.",
             _table(("metric", "type", "labels", "shown by", "meaning"), own).rstrip(),
             "## What Forewarn understands",
             ABOUT_METRICS,
@@ -194,11 +197,13 @@ PAGES: Mapping[str, Callable[[], str]] = {
 
 
 def main() -> None:
-    """Write every page."""
+    """Write every page, and the recording rules."""
     FOLDER.mkdir(exist_ok=True)
     for name, page in PAGES.items():
         (FOLDER / name).write_text(page(), encoding="utf-8")
         print(f"docs/reference/{name}")
+    RULES.write_text(rules_file(), encoding="utf-8")
+    print(RULES.relative_to(FOLDER.parent.parent))
 
 
 if __name__ == "__main__":

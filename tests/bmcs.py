@@ -4,15 +4,19 @@ The first has sensors whose raw values are files that it reads twice a second; t
 supplies write its event log. The second serves a tree of documents that a test may change at any time.
 """
 
+import base64
 import json
 import shutil
 import socket
+import ssl
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,7 @@ import pytest
 
 from tests.support import eventually
 
-USER, PASSWORD = "watcher", "s3cret-Word"
+USER, PASSWORD, TOKEN = "watcher", "s3cret-Word", "s3cret-Key-"
 BMC_ADDRESS = "0x20"
 TEMPERATURE, VOLTAGE, CURRENT, FAN, SUPPLY, POWER = 0x01, 0x02, 0x03, 0x04, 0x08, 0x0B
 CELSIUS, VOLTS, AMPERES, WATTS, RPM = 1, 4, 5, 6, 18
@@ -229,6 +233,7 @@ class RedfishTree:
 
     def __init__(self, folder: Path, *, older: bool) -> None:
         self.folder, self.port = folder, _free(socket.SOCK_STREAM)
+        self.process: subprocess.Popen[bytes] | None = None
         links = ("Power", "Thermal") if older else ("PowerSubsystem", "ThermalSubsystem", "Sensors")
         self.write("", Chassis=_link("Chassis"), Managers=_link("Managers"), Systems=_link("Systems"), Vendor="Example")
         self._collection("Chassis", "1")
@@ -259,6 +264,13 @@ class RedfishTree:
             inner = inner[key]
         inner[last] = value
         self.write(path, **document)
+
+    def stop(self) -> None:
+        """Let the service be gone."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10.0)
+        self.process = None
 
     def _collection(self, path: str, *names: str) -> None:
         self.write(path, Members=[_link(f"{path}/{name}") for name in names])
@@ -334,13 +346,99 @@ def redfish_service(folder: Path, *, older: bool = False) -> Iterator[RedfishTre
     command = [str(program), "--mockup-files", str(tree.folder), "--interface", "127.0.0.1", "--port", str(tree.port)]
     with (folder / "out").open("wb") as out:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+    tree.process = process
     try:
         eventually(lambda: _answers(tree.port) or process.poll() is not None, 30.0, 0.1)
         assert process.poll() is None, (folder / "out").read_text()
         yield tree
     finally:
-        process.kill()
-        process.wait(10.0)
+        tree.stop()
+
+
+class _Guarded(BaseHTTPRequestHandler):
+    """A Redfish service that asks who comes: basic or session, as DSP0266 has it; the root is open to all."""
+
+    tree: RedfishTree
+    logins: tuple[str, ...]
+    sessions: set[str]
+
+    def do_GET(self) -> None:
+        path = self.path.rstrip("/")
+        document = self.tree.folder / path.removeprefix("/redfish/v1").lstrip("/") / "index.json"
+        if path != "/redfish/v1" and not self._known():
+            self._say(401)
+        elif document.is_file():
+            self._say(200, document.read_bytes())
+        else:
+            self._say(404)
+
+    def do_POST(self) -> None:
+        told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if "session" not in self.logins or (told["UserName"], told["Password"]) != (USER, PASSWORD):
+            self._say(401)
+            return
+        number = str(len(self.sessions) + 1)
+        self.sessions.add(number)
+        place = f"/redfish/v1/SessionService/Sessions/{number}"
+        self._say(201, b"{}", {"X-Auth-Token": f"{TOKEN}{number}", "Location": place})
+
+    def do_DELETE(self) -> None:
+        self.sessions.discard(self.path.rpartition("/")[2])
+        self._say(204)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+        """Say nothing."""
+
+    def _known(self) -> bool:
+        basic = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        told = "basic" in self.logins and self.headers.get("Authorization") == f"Basic {basic}"
+        return told or self.headers.get("X-Auth-Token", "").removeprefix(TOKEN) in self.sessions
+
+    def _say(self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A Redfish service by https that asks for an account: its address, certificate, and sessions that are open."""
+
+    tree: RedfishTree
+    address: str
+    certificate: Path
+    sessions: set[str]
+
+
+@contextmanager
+def guarded_redfish(folder: Path, *logins: str) -> Iterator[Guarded]:
+    """A BMC by Redfish over https, with a certificate of its own making, that takes these `logins`."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with; install the package openssl")
+    certificate, key = folder / "bmc.pem", folder / "bmc.key"
+    order = "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=bmc -addext subjectAltName=IP:127.0.0.1"
+    command = ["openssl", *order.split(), "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    tree, sessions = RedfishTree(folder / "redfish" / "v1", older=False), set[str]()
+    links = {"Sessions": _link("SessionService/Sessions")}
+    document = json.loads((tree.folder / "index.json").read_text())
+    tree.write("", **{**document, "Links": links})
+    handler = type("Handler", (_Guarded,), {"tree": tree, "logins": logins, "sessions": sessions})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    try:
+        yield Guarded(tree, f"https://127.0.0.1:{server.server_address[1]}", certificate, sessions)
+    finally:
+        server.shutdown()
+        serving.join(10.0)
+        server.server_close()
 
 
 def _answers(port: int) -> bool:

@@ -24,6 +24,7 @@ from typing import Any
 from forewarn.lab import cache
 from forewarn.lab.libvirt import guest, image
 from forewarn.lab.settings import LabSettings
+from tests import firmware
 from tests.house.repository import ROOT
 from tests.support import eventually
 
@@ -49,8 +50,11 @@ KEPT = (
     "usr/share/smartmontools",
     "var/lib/smartmontools",
 )
-VERSION = 3
+VERSION = 4
 BOOT_S, SHELL_S = 120.0, 60.0
+COMMAND_LINE = (
+    f"console=ttyS0 quiet panic=1 ghes.edac_force_enable=1 ghes_edac.force_load=1 memmap=64K${firmware.PLACE:#x}"
+)
 SETTINGS = """\
 [agent]
 interval_s = 5.0
@@ -184,6 +188,16 @@ class HardwareGuest:
         """What a Prometheus would be shown."""
         return self.sh("wget -q -O - http://127.0.0.1:9778/metrics")
 
+    def firmware_says(self, record: bytes) -> None:
+        """Let the firmware hand a record to the kernel, which takes it at its next poll."""
+        put = {firmware.BLOCK: record, firmware.PLACE: firmware.BLOCK.to_bytes(8, "little")}
+        for place, content in put.items():
+            program = (
+                f"m=open('/dev/mem','r+b',buffering=0); m.seek({place}); m.write(bytes.fromhex('{content.hex()}'))"
+            )
+            told = self.sh(f'python3.11 -c "{program}"')
+            assert "Error" not in told, told
+
     def events(self) -> list[dict[str, Any]]:
         """What waits to be sent to the server, which is not there."""
         told = self.sh("cat /var/lib/forewarn/events/* 2>/dev/null | grep -a '\"event\"'")
@@ -195,6 +209,7 @@ def hardware(settings: LabSettings, folder: Path) -> Iterator[HardwareGuest]:
     """A guest that has booted and in which the agent answers scrapes."""
     root, kept = image.root_folder(settings), built(settings)
     (folder / "initrd").write_bytes((kept / "initrd").read_bytes() + _forewarn(folder / "library"))
+    (folder / "hest").write_bytes(firmware.hest())
     (folder / "nvme").write_bytes(b"")
     with (folder / "nvme").open("r+b") as drive:
         drive.truncate(64 << 20)
@@ -203,7 +218,8 @@ def hardware(settings: LabSettings, folder: Path) -> Iterator[HardwareGuest]:
         *(str(root / "usr/lib64/ld-linux-x86-64.so.2"), "--library-path", str(libraries)),
         *(str(root / "usr/bin/qemu-system-x86_64"), "-L", str(root / "usr/share/qemu")),
         *("-L", str(root / "usr/share/seabios"), "-machine", "pc,accel=tcg", "-cpu", "max", "-m", "768", "-smp", "1"),
-        *("-kernel", str(kept / "vmlinuz"), "-initrd", "initrd", "-append", "console=ttyS0 quiet panic=1"),
+        *("-kernel", str(kept / "vmlinuz"), "-initrd", "initrd", "-append", COMMAND_LINE),
+        *("-acpitable", "file=hest"),
         *("-display", "none", "-nodefaults", "-no-reboot", "-serial", "file:console"),
         *("-serial", "unix:sh,server=on,wait=off", "-qmp", "unix:qmp,server=on,wait=off"),
         *("-drive", "file=nvme,format=raw,if=none,id=n0", "-device", "nvme,id=nv0,serial=GUESTNVME0,drive=n0"),

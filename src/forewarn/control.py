@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
+
 from forewarn.act.cordons import Cordons
 from forewarn.act.executor import Executor
 from forewarn.act.journal import Journal
@@ -28,7 +30,7 @@ from forewarn.domain.plan import Outcome, Plan
 from forewarn.domain.risk import FailureForecast
 from forewarn.domain.situation import LadderStep, LogLine, Severity, Situation, Snapshot, Standing
 from forewarn.drivers.base import Inventory
-from forewarn.errors import NotLeading
+from forewarn.errors import NotLeading, StoreUnavailable
 from forewarn.features import frame
 from forewarn.ledger import Ledger
 from forewarn.predict.base import Forecaster
@@ -122,22 +124,32 @@ class Control:
         self._last: Cluster | None = None
         self._told = told.Told()
         self._began = clock.now()
+        self._coming: tuple[Forecaster, PolicySettings] | None = None
+        self._blind = ""  # why the last cycle could not read telemetry
         self._worked_on: dict[str, bool] = {}  # by host, as the last cycle saw it
+
+    def adopt(self, forecaster: Forecaster, policy: PolicySettings) -> None:
+        """Forecast with others, by their thresholds, from the next cycle on. Safe to call from another thread."""
+        self._coming = forecaster, policy
 
     def cycle(self) -> Snapshot:
         """Look once, decide once, act once, and leave a snapshot whose sentence says what happened."""
         now = self._clock.now()
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            self._forecaster, self._rules = coming[0], replace(self._rules, policy=coming[1])
         cluster = self._driver.inventory()
         leader, followed = self._lead()
         obeyed = () if leader else followed + self._obey(cluster, now)
+        frames, blind = self._frames(now)
         heard = last_heard(self._store.devices())
-        forecasts = self._forecast(cluster, heard, now)
+        forecasts = self._forecast(cluster, frames, heard, blind, now)
         decision = Decision(self._situation(cluster, forecasts, now), self._rules.policy, now, self._rules.authority)
         plan, ladder = decision.plan()
         if not leader:
             marks = self._mark(decision, plan)
             outcomes = obeyed + self._act(plan, cluster)
-            self._notice(decision.situation, heard, now)
+            self._notice(decision.situation, heard if not blind else {}, now)
             self._remember(decision, plan, ladder, self._lines(decision, plan, ladder, marks, outcomes))
         snapshot = self._leave_snapshot(decision, plan, ladder, leader, max(heard.values(), default=None))
         if not leader:
@@ -202,13 +214,31 @@ class Control:
     def _act(self, plan: Plan, cluster: Cluster) -> tuple[Outcome, ...]:
         return self._hands.executor.run(plan, cluster) if self._hands else ()
 
-    def _forecast(self, cluster: Cluster, heard: Mapping[str, datetime], now: datetime) -> tuple[FailureForecast, ...]:
-        frames = {
-            kind: frame.build(self._store.features(self._catalog, kind, [now]), self._catalog, kind)
-            for kind in COMPONENT_KINDS
-        }
+    def _frames(self, now: datetime) -> tuple[dict[Kind, pa.Table], str]:
+        """What telemetry says of every kind; nothing and the reason where the store cannot be asked now."""
+        try:
+            frames = {
+                kind: frame.build(self._store.features(self._catalog, kind, [now]), self._catalog, kind)
+                for kind in COMPONENT_KINDS
+            }
+        except StoreUnavailable as error:
+            return {}, str(error)
+        return frames, ""
+
+    def _forecast(
+        self,
+        cluster: Cluster,
+        frames: Mapping[Kind, pa.Table],
+        heard: Mapping[str, datetime],
+        blind: str,
+        now: datetime,
+    ) -> tuple[FailureForecast, ...]:
+        if blind != self._blind:
+            text = f"telemetry cannot be read, every part is unknown: {blind}" if blind else "telemetry is read again"
+            self._memory.log.append([LogLine(now, Severity.WARNING if blind else Severity.NOTICE, text)])
+            self._blind = blind
         made = fresh(self._forecaster.forecast(frames), heard, self._settings.silent_s, now)
-        return complete(cluster, made, now)
+        return complete(cluster, made, now, f"telemetry cannot be read: {blind}" if blind else "no telemetry arrives")
 
     def _situation(self, cluster: Cluster, forecasts: tuple[FailureForecast, ...], now: datetime) -> Situation:
         memory, orders = self._memory, self._memory.orders
@@ -324,15 +354,16 @@ class Control:
         )
 
 
-def complete(cluster: Cluster, forecasts: Sequence[FailureForecast], now: datetime) -> tuple[FailureForecast, ...]:
-    """One forecast per component of the inventory, in its order: unknown where no telemetry led to one.
+def complete(
+    cluster: Cluster, forecasts: Sequence[FailureForecast], now: datetime, because: str = "no telemetry arrives"
+) -> tuple[FailureForecast, ...]:
+    """One forecast per component of the inventory, in its order: unknown, and why, where no telemetry led to one.
 
     A part that telemetry remembers and the inventory no longer has (pulled, moved elsewhere) is left out.
     """
     made = {forecast.component: forecast for forecast in forecasts}
     return tuple(
-        made.get(part.id)
-        or FailureForecast(part.id, part.kind, part.host, part.device, now, unknown_because="no telemetry arrives")
+        made.get(part.id) or FailureForecast(part.id, part.kind, part.host, part.device, now, unknown_because=because)
         for part in cluster.components
     )
 

@@ -3,6 +3,7 @@
     ForewarnError
     ├── TemporaryError          worth another try, after `retry_after_s`
     │   ├── StoreUnavailable    the telemetry store or the state database does not answer
+    │   │   └── QueryTooLarge   an answer would go past a limit of the store: ask for less
     │   ├── DriverUnavailable   the VM placement service does not answer
     │   ├── NotLeading          another controller acts on this state database; this one waits
     │   ├── SourceAbsent        a source of telemetry that this host does not have, or that may not be read
@@ -11,6 +12,7 @@
         ├── ConfigurationError  a setting or an option is wrong; names the key and the nearest right one
         ├── RecordingError      a recorded file cannot be read; names file, place and what was expected
         ├── TelemetryError      samples that a store refuses
+        │   └── StoreDamaged    a store's file that cannot be read any more
         ├── RemoteWriteError    a body of remote write that is none, or that is past a limit
         ├── EventError          reported events that are none, or that are past a limit
         ├── FrameError          a feature frame lacks what a model or a catalogue asks for
@@ -48,6 +50,12 @@ class StoreUnavailable(TemporaryError):
     """The telemetry store or the state database does not answer."""
 
     code = "store_unavailable"
+
+
+class QueryTooLarge(StoreUnavailable):
+    """An answer of the store would go past a limit, its own or ours: ask for a shorter span or fewer series."""
+
+    code = "query_too_large"
 
 
 class DriverUnavailable(TemporaryError):
@@ -96,6 +104,12 @@ class TelemetryError(PermanentError):
     """Samples that a store refuses."""
 
     code = "telemetry"
+
+
+class StoreDamaged(TelemetryError):
+    """A telemetry store's file that cannot be read any more."""
+
+    code = "store_damaged"
 
 
 class RemoteWriteError(PermanentError):

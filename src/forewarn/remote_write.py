@@ -3,19 +3,21 @@
 A body is the protobuf message `prometheus.WriteRequest` in snappy's block format. The reader takes what strangers send:
 it looks at the announced size before it decompresses, stops at the first sample past a limit, skips fields that it does
 not know (metadata, exemplars, histograms), and raises nothing but RemoteWriteError.
+
+A sender names the same series again and again. A `Reader` remembers each by the bytes of its labels, so that it takes
+them apart once, and afterwards one look-up tells the series.
 Source: https://prometheus.io/docs/specs/prw/remote_write_spec/
 """
 
-import math
 import struct
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 import cramjam
 
-from forewarn.domain.telemetry import Sample
+from forewarn.domain.telemetry import Sample, Series, Shown
 from forewarn.errors import RemoteWriteError
 
 NAME = "__name__"
@@ -107,22 +109,145 @@ def _varint(value: int) -> bytes:
 # --- Reading ----------------------------------------------------------------------------------------------------------
 
 
+# A sample behind the labels of its series, as everybody writes it: a field of 16 bytes, the value, and 6 bytes of time,
+# which reach from 1971 to 2109.
+_ONE = struct.Struct("<3sd7s")
+_ONE_BYTES, _ONE_HEAD = 18, b"\x12\x10\x09"
+
+
 def decode(body: bytes, limits: Limits) -> list[Sample]:
     """The samples in a body, without those that only say that a series has ended.
 
     Raises RemoteWriteError: `too_large` for a body past a limit, `malformed` for anything else that is wrong.
     """
-    message = memoryview(_decompressed(body, limits.bytes_max))
-    found: list[Sample] = []
-    series = 0
-    for number, kind, value in _fields(message):
-        if number != 1:
-            continue
-        series += 1
-        if series > limits.series_max:
+    return list(Reader(limits).read(body))
+
+
+class Reader:
+    """Reads bodies, and remembers up to `remembered_max` series. Safe to use from several threads.
+
+    `host_of` says of which host a series speaks, by its labels. Past what may be remembered, the half is forgotten that
+    was not asked for again lately.
+    """
+
+    def __init__(
+        self, limits: Limits, host_of: Callable[[Mapping[str, str]], str] | None = None, remembered_max: int = 100_000
+    ) -> None:
+        self._limits, self._host_of, self._half = limits, host_of, max(1, remembered_max // 2)
+        self._known: dict[bytes, Series] = {}
+        self._older: dict[bytes, Series] = {}
+
+    @property
+    def remembered(self) -> int:
+        """How many series are remembered."""
+        return len(self._known) + len(self._older)
+
+    def read(self, body: bytes) -> Shown:
+        """What is in a body; see `decode`."""
+        message = _decompressed(body, self._limits.bytes_max)
+        view, found = memoryview(message), _Found()
+        at, end = 0, len(message)
+        while at < end:
+            at = self._read_known(message, at, found)
+            if at < end:
+                number, kind, value, at = _field_at(view, at, end)
+                if number == 1:
+                    self._read_series(_content(kind, value), found)
+            found.check(self._limits)
+        return Shown(found.series, found.times, found.values)
+
+    def _read_known(self, message: bytes, at: int, found: "_Found") -> int:
+        """Read on while series are known and have one sample each; returns where that ends."""
+        known, stamps, unpack = self._known, found.stamps, _ONE.unpack_from
+        series, times, values = found.series, found.times, found.values
+        end, most = len(message) - _ONE_BYTES, self._limits.samples_max + 1
+        while at < end and message[at] == 0x0A and len(values) < most:
+            size, begin = message[at + 1], at + 2
+            if size > 0x7F:
+                if message[begin] > 0x7F:
+                    break
+                size, begin = size & 0x7F | message[begin] << 7, begin + 1
+            stop = begin + size
+            one = known.get(message[begin : stop - _ONE_BYTES])
+            if one is None or stop - _ONE_BYTES > end:
+                break
+            head, value, stamp = unpack(message, stop - _ONE_BYTES)
+            time = stamps[stamp]
+            if head != _ONE_HEAD or time is None or value != value:  # whatever else it is, and a NaN of some kind
+                break
+            series.append(one)
+            times.append(time)
+            values.append(value)
+            found.count += 1
+            at = stop
+        return at
+
+    def _read_series(self, content: memoryview, found: "_Found") -> None:
+        found.count += 1
+        labels, points, at, end = [], 0, 0, len(content)
+        while at < end:
+            begin = at
+            number, kind, value, at = _field_at(content, at, end)
+            if number == 1:
+                labels.append(content[begin:at])
+                _content(kind, value)
+            elif number == 2:
+                time, shown = _read_point(_content(kind, value), found.stamps)
+                points += 1
+                if not _ends(shown):
+                    found.times.append(time)
+                    found.values.append(shown)
+                if len(found.series) + points > self._limits.samples_max:
+                    raise RemoteWriteError(f"more than {self._limits.samples_max} samples", "too_large")
+        one = self._series(b"".join(labels))
+        found.series += [one] * (len(found.values) - len(found.series))
+
+    def _series(self, key: bytes) -> Series:
+        """The series that labels name, as they stand in a message one behind the other."""
+        one = self._known.get(key)
+        if one is None:
+            one = self._older.get(key) or self._learned(memoryview(key))
+            if len(self._known) >= self._half:
+                self._known, self._older = {}, self._known
+            self._known[key] = one
+        return one
+
+    def _learned(self, content: memoryview) -> Series:
+        labels: dict[str, str] = {}
+        for _, kind, value in _fields(content):
+            _read_label(_content(kind, value), self._limits, labels)
+        labels = {name: labels[name] for name in sorted(labels) if labels[name]}
+        host = self._host_of(labels) if self._host_of else ""
+        name = labels.pop(NAME, "")
+        if not name:
+            raise RemoteWriteError(f"a series without {NAME}")
+        return Series(name, labels, host)
+
+
+class _Stamps(dict[bytes, datetime | None]):
+    """The times of a message by their seven bytes, field and number; None where these are something else."""
+
+    def __missing__(self, stamp: bytes) -> datetime | None:
+        time, at = _read_varint(memoryview(stamp), 1) if stamp[0] == 0x10 and stamp[-1] < 0x80 else (0, 0)
+        self[stamp] = found = _EPOCH + time * _MS if at == len(stamp) and time <= _MS_MAX else None
+        return found
+
+
+@dataclass
+class _Found:
+    """What has been read of a message."""
+
+    series: list[Series] = field(default_factory=list)
+    times: list[datetime] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    stamps: _Stamps = field(default_factory=_Stamps)
+    count: int = 0  # of series, those without samples too
+
+    def check(self, limits: Limits) -> None:
+        if self.count > limits.series_max:
             raise RemoteWriteError(f"more than {limits.series_max} series", "too_large")
-        _read_series(_content(kind, value), limits, found)
-    return found
+        if len(self.values) > limits.samples_max:
+            raise RemoteWriteError(f"more than {limits.samples_max} samples", "too_large")
 
 
 def _decompressed(body: bytes, bytes_max: int) -> bytes:
@@ -140,25 +265,8 @@ def _decompressed(body: bytes, bytes_max: int) -> bytes:
     return message
 
 
-def _read_series(content: memoryview, limits: Limits, found: list[Sample]) -> None:
-    labels: dict[str, str] = {}
-    points: list[tuple[int, float]] = []
-    for number, kind, value in _fields(content):
-        if number == 1:
-            _read_label(_content(kind, value), limits, labels)
-        elif number == 2:
-            points.append(_read_point(_content(kind, value)))
-            if len(found) + len(points) > limits.samples_max:
-                raise RemoteWriteError(f"more than {limits.samples_max} samples", "too_large")
-    labels = {name: labels[name] for name in sorted(labels) if labels[name]}
-    name = labels.pop(NAME, "")
-    if not name:
-        raise RemoteWriteError(f"a series without {NAME}")
-    found += [Sample(name, labels, value, _EPOCH + time * _MS) for time, value in points if not _ends(value)]
-
-
 def _ends(value: float) -> bool:
-    return math.isnan(value) and struct.unpack("<Q", struct.pack("<d", value))[0] == STALE
+    return value != value and struct.unpack("<Q", struct.pack("<d", value))[0] == STALE
 
 
 def _read_label(content: memoryview, limits: Limits, labels: dict[str, str]) -> None:
@@ -186,7 +294,11 @@ def _read_text(content: memoryview, bytes_max: int) -> str:
         raise RemoteWriteError(f"a label that is not UTF-8: {error.reason}") from error
 
 
-def _read_point(content: memoryview) -> tuple[int, float]:
+def _read_point(content: memoryview, stamps: _Stamps) -> tuple[datetime, float]:
+    if len(content) == _ONE_BYTES - 2 and content[0] == _ONE_HEAD[2]:
+        _, value, stamp = _ONE.unpack(b"  " + content)
+        if (known := stamps[stamp]) is not None:
+            return known, value
     time, value = 0, 0.0
     for number, kind, found in _fields(content):
         if number == 1:
@@ -199,7 +311,7 @@ def _read_point(content: memoryview) -> tuple[int, float]:
             time = found - (1 << 64) if found >> 63 else found
     if not 0 <= time <= _MS_MAX:
         raise RemoteWriteError(f"{time} ms is no time of a sample")
-    return time, value
+    return _EPOCH + time * _MS, value
 
 
 def _content(kind: int, value: int | memoryview) -> memoryview:
@@ -212,19 +324,23 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
     """Each field of a message: its number, its wire type, and its number or its bytes."""
     at, end = 0, len(message)
     while at < end:
-        tag, at = _read_varint(message, at)
-        number, kind = tag >> 3, tag & 7
-        if not 0 < number < 1 << 29:
-            raise RemoteWriteError(f"there is no field {number}")
-        if kind == _VARINT:
-            value, at = _read_varint(message, at)
-            yield number, kind, value
-            continue
-        size, at = _size(message, at, kind)
-        if size > end - at:
-            raise RemoteWriteError(f"a field of {size} bytes where {end - at} are left")
-        yield number, kind, message[at : at + size]
-        at += size
+        number, kind, value, at = _field_at(message, at, end)
+        yield number, kind, value
+
+
+def _field_at(message: memoryview, at: int, end: int) -> tuple[int, int, int | memoryview, int]:
+    """One field of a message, and where the next begins."""
+    tag, at = _read_varint(message, at)
+    number, kind = tag >> 3, tag & 7
+    if not 0 < number < 1 << 29:
+        raise RemoteWriteError(f"there is no field {number}")
+    if kind == _VARINT:
+        value, at = _read_varint(message, at)
+        return number, kind, value, at
+    size, at = _size(message, at, kind)
+    if size > end - at:
+        raise RemoteWriteError(f"a field of {size} bytes where {end - at} are left")
+    return number, kind, message[at : at + size], at + size
 
 
 def _size(message: memoryview, at: int, kind: int) -> tuple[int, int]:

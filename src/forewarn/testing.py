@@ -24,7 +24,7 @@ from forewarn.domain.plan import Move, MoveState
 from forewarn.domain.risk import HORIZONS, FailureForecast
 from forewarn.domain.telemetry import Metric, Sample
 from forewarn.drivers.base import Driver
-from forewarn.errors import FrameError, MoveRefused, SourceAbsent, TelemetryError
+from forewarn.errors import ForewarnError, FrameError, MoveRefused, SourceAbsent, TelemetryError
 from forewarn.predict.base import Predictor
 from forewarn.store.base import DEVICES, FRAME_KEYS, ROWS, SAMPLES, TAKEN_BACK, WEIGHT, Batch, TelemetryStore
 
@@ -102,7 +102,16 @@ def _check_refusals(driver: Driver, move: Move) -> None:
         named = replace(one, id=f"{move.id} {words}")
         _claim(_refuses(lambda named=named: driver.check(named)), f"check took a move {words}")  # type: ignore[misc]
         _claim(_refuses(lambda named=named: driver.start(named)), f"start took a move {words}")  # type: ignore[misc]
+        _check_expecting(driver, named, words)
     _claim(driver.inventory().vm_by_id[move.vm] == before, "a refused move changed its VM")
+
+
+def _check_expecting(driver: Driver, move: Move, words: str) -> None:
+    """To be told of a move that waits never fails, whatever may be wrong with it."""
+    try:
+        driver.expect(move)
+    except ForewarnError as error:
+        raise AssertionError(f"expect failed for a move {words}: {error}") from error
 
 
 def _check_cordoning(driver: Driver, move: Move, wait: Callable[[float], None], patience: Patience) -> None:

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from forewarn.domain.authority import Mode
-from forewarn.domain.inventory import Criticality, Kind
+from forewarn.domain.hypervisor import HugePages, Hypervisor, NumaNode, StoragePool, VirtualNetwork
+from forewarn.domain.inventory import Criticality, HostState, Kind
 from forewarn.domain.plan import Cordon, MoveState, Plan, Proposal, Refusal, Ticket, Verdict
 from forewarn.domain.situation import Snapshot
 from forewarn.web.fleet import fleet_of
@@ -74,3 +75,33 @@ def test_its_moves_windows_and_tickets_are_its_own() -> None:
     assert story(snapshot, "host20").tickets == story(snapshot, "host20").windows == ()
     assert all(HOST in (row.outcome.move.source, row.outcome.move.target) for row in story().moves)
     assert story().moves[0].outcome.state is MoveState.RUNNING
+
+
+def test_a_hypervisor_is_told_by_what_is_known_of_it() -> None:
+    told = Hypervisor(
+        "QEMU 10.0.2",
+        "libvirt 11.3.0",
+        "Intel Skylake-Server",
+        "0x2006e05",
+        (NumaNode(0, 8, 64 << 30, (HugePages(2 << 20, 512),)), NumaNode(1, 1, 64 << 30)),
+        (StoragePool("images", "dir", "/srv/images"), StoragePool("ceph", "rbd")),
+        (VirtualNetwork("tenant", "nat", "virbr0"), VirtualNetwork("plain")),
+    )
+    hosts = tuple(replace(host, hypervisor=told) for host in BUSY.cluster.hosts)
+    assert story(replace(BUSY, cluster=replace(BUSY.cluster, hosts=hosts))).hypervisor == (
+        ("Versions", "QEMU 10.0.2, libvirt 11.3.0"),
+        ("Processor", "Intel Skylake-Server, microcode 0x2006e05"),
+        ("NUMA node 0", "8 CPUs, 64 GiB, 512 huge pages of 2.0 MiB"),
+        ("NUMA node 1", "1 CPU, 64 GiB"),
+        ("Pool images", "dir /srv/images"),
+        ("Pool ceph", "rbd"),
+        ("Network tenant", "nat, bridge virbr0"),
+        ("Network plain", "without a bridge"),
+    )
+    assert story().hypervisor == ()
+
+
+def test_a_host_that_is_not_heard_is_unreachable_and_one_that_is_heard_is_what_it_is() -> None:
+    host = BUSY.cluster.host_by_name[HOST]
+    assert replace(host, state=HostState.UNKNOWN, unheard_because="no answer").standing == "unreachable"
+    assert (host.standing, replace(host, state=HostState.DOWN).standing) == ("up", "down")

@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -46,7 +46,7 @@ class Kept:
     events: list[ChangeEvent | FailureEvent] = field(default_factory=list)
     broken: bool = False
 
-    def take(self, shown: Mapping[str, Sequence[Sample]], _: datetime) -> None:
+    def take(self, shown: Mapping[str, Iterable[Sample]], _: datetime) -> None:
         if self.broken:
             raise StoreUnavailable("the disk is full")
         self.samples += [(host, sample) for host, samples in shown.items() for sample in samples]

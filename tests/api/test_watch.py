@@ -63,6 +63,12 @@ def test_hosts_that_do_not_answer_their_driver_are_named_with_the_age_of_what_is
     assert banner.title == "9 hosts do not answer the placement service"
     assert f"{hosts[0].name} 7 min ago" in banner.text
     assert banner.text.endswith("4 more")
+    never = (replace(BUSY.cluster.hosts[0], unheard_because="a refuses the sign-in"), *BUSY.cluster.hosts[1:])
+    banner = next(
+        b for b in watch(replace(BUSY, cluster=replace(BUSY.cluster, hosts=never))).banners if b.key == "unheard"
+    )
+    assert banner.title == "1 host does not answer the placement service"
+    assert banner.text.endswith(f"{never[0].name} (never)")
     assert "unheard" not in banners(BUSY)
 
 

@@ -191,6 +191,11 @@ class CancelsByMoving(Wrong):
             self.move_elsewhere(move.vm, move.target)
 
 
+class FailsToExpect(Wrong):
+    def expect(self, move: Move) -> None:
+        self.check(move)
+
+
 class CountsWrongly(Wrong):
     def poll(self, move: Move) -> MoveProgress:
         return replace(super().poll(move), progress=1.5)
@@ -236,6 +241,7 @@ WRONG: dict[type[Wrong], str] = {
     ChangesWhatItRefuses: "a refused move changed its VM",
     KnowsTheUnheardOf: "a move never heard of is succeeded, not failed",
     SilentAboutTheUnheardOf: "a move never heard of is failed without a word",
+    FailsToExpect: "expect failed for a move of a VM that does not exist: ",
     LosesMoves: "a move that was just started is failed, not running",
     MovesTwice: "a second move of a VM in migration was started",
     NeverCancels: "a cancelled move ended as succeeded",

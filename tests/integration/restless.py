@@ -32,6 +32,9 @@ class FileService:
         if self._file(move).exists():
             raise MoveRefused(f"a move {move.id} was started before")
 
+    def expect(self, move: Move) -> None:
+        """Nothing is to be foretold."""
+
     def start(self, move: Move) -> None:
         with self._file(move).open("a") as file:
             file.write("started\n")

@@ -14,10 +14,11 @@ from forewarn.clock import RealClock, SimulatedClock
 from forewarn.collect.base import Collected
 from forewarn.collect.bmc.collector import BmcCollector
 from forewarn.collect.bmc.poller import FILE, Poller
-from forewarn.collect.bmc.settings import BmcSettings, BmcTarget, Protocol
+from forewarn.collect.bmc.settings import BmcSettings, BmcTarget, Login, Protocol
 from forewarn.domain.events import ChangeEvent, ChangeKind, FailureEvent
 from forewarn.domain.inventory import Kind
 from forewarn.errors import ConfigurationError
+from forewarn.features.catalog import CATALOG
 from tests import bmcs
 from tests.bmcs import FAILED, INPUT_LOST, PREDICTED, PRESENT, IpmiSim, RedfishTree
 from tests.frozen import find
@@ -333,6 +334,70 @@ def test_a_bmc_that_hangs_holds_up_no_other_and_no_round(tree: RedfishTree, tmp_
     assert find(found, "forewarn_psu_present") == {"name=PSU1": 1, "name=PSU2": 1}
 
 
+def guarded(service: bmcs.Guarded, tmp_path: Path, password: str = bmcs.PASSWORD, **told: object) -> Watch:
+    (tmp_path / "password").write_text(f"{password}\n")
+    fields = {"username": bmcs.USER, "password_file": tmp_path / "password", "ca_file": service.certificate, **told}
+    target = BmcTarget(service.address, protocol=Protocol.REDFISH, **fields)  # type: ignore[arg-type]  # by name
+    return Watch(target, tmp_path / "state")
+
+
+def problem(watch: Watch) -> str:
+    found = watch.look()
+    assert list(find(found, "forewarn_telemetry_bmc_up").values()) == [0.0]
+    [told] = find(found, "forewarn_telemetry_bmc_problem")
+    return told.partition("why=")[2]
+
+
+@pytest.mark.parametrize("login", list(Login))
+def test_a_bmc_behind_https_and_a_login_is_read_and_no_session_is_left(
+    login: Login, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with bmcs.guarded_redfish(tmp_path, str(login)) as service:
+        found = guarded(service, tmp_path, login=login).look()
+        assert find(found, "forewarn_psu_present") == {"name=PSU1": 1, "name=PSU2": 1}
+        assert find(found, "forewarn_telemetry_bmc_problem") == {}
+        assert service.sessions == set()
+    assert bmcs.PASSWORD not in caplog.text
+    assert bmcs.TOKEN not in caplog.text
+
+
+@pytest.mark.parametrize("login", list(Login))
+def test_a_wrong_password_is_told_in_one_sentence_without_it(login: Login, tmp_path: Path) -> None:
+    with bmcs.guarded_redfish(tmp_path, "basic", "session") as service:
+        told = problem(guarded(service, tmp_path, "Wr0ng-Word", login=login))
+    assert told == "no answer by Redfish: it refuses the account: wrong username or password"
+
+
+def test_a_bmc_that_takes_sessions_alone_refuses_the_other_login(tmp_path: Path) -> None:
+    with bmcs.guarded_redfish(tmp_path, "session") as service:
+        assert "refuses the account" in problem(guarded(service, tmp_path))
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused_unless_that_is_said(tmp_path: Path) -> None:
+    with bmcs.guarded_redfish(tmp_path, "basic") as service:
+        told = problem(guarded(service, tmp_path, ca_file=None))
+        assert told.startswith("no answer by Redfish: its certificate is not trusted (self-signed certificate")
+        assert told.endswith("name who vouches for it in ca_file, or set insecure")
+        elsewhere = BmcTarget(
+            service.address.replace("127.0.0.1", "localhost"), protocol=Protocol.REDFISH, ca_file=service.certificate
+        )
+        assert "is not trusted (Hostname mismatch)" in problem(Watch(elsewhere, tmp_path / "state"))
+        assert "ca_file" in problem(guarded(service, tmp_path, ca_file=tmp_path / "absent"))
+        found = guarded(service, tmp_path, ca_file=None, insecure=True).look()
+        assert list(find(found, "forewarn_telemetry_bmc_up").values()) == [1.0]
+
+
+def test_https_where_there_is_none_and_a_service_that_is_gone_are_told_apart(tree: RedfishTree, tmp_path: Path) -> None:
+    plain = BmcTarget(tree.address.replace("http:", "https:"), protocol=Protocol.REDFISH)
+    assert "it speaks no TLS at this address" in problem(Watch(plain, tmp_path / "state"))
+    gone = BmcTarget("http://127.0.0.1:9", protocol=Protocol.REDFISH)
+    assert "the connection is refused or lost" in problem(Watch(gone, tmp_path / "state"))
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        silent = BmcTarget(f"http://127.0.0.1:{deaf.getsockname()[1]}", protocol=Protocol.REDFISH)
+        assert "nothing within 1 s" in problem(Watch(silent, tmp_path / "state", timeout_s=1.0))
+
+
 # --- A server that asks -----------------------------------------------------------------------------------------------
 
 
@@ -342,7 +407,7 @@ def test_a_server_asks_the_bmcs_of_its_hosts_and_keeps_what_they_say_as_theirs(
     clock = RealClock()
     site = Site(tmp_path / "site", clock, SiteSettings())
     target = BmcTarget(tree.address, "host03", Protocol.REDFISH)
-    settings = BmcSettings(targets=(target,), interval_s=0.5)
+    settings = BmcSettings(targets=(target,), interval_s=0.5, stale_s=2.0)
     watch = BmcWatch(settings, site, tmp_path / "bmc", clock)
     end = watch.start()
     try:
@@ -361,6 +426,15 @@ def test_a_server_asks_the_bmcs_of_its_hosts_and_keeps_what_they_say_as_theirs(
             return bool(series.column("value").to_pylist()[-1] == 1.0)
 
         eventually(shown, 20.0)
+        tree.stop()
+
+        def silent() -> bool:
+            stored = site.store.features(CATALOG, Kind.POWER, [clock.now()])
+            rows = stored.select(["component", "bmc_up_last", "bmc_silent_last"]).to_pylist()
+            [row] = [row for row in rows if row["component"] == "power:host03/PSU1"]
+            return bool(row["bmc_up_last"] == 0.0 and row["bmc_silent_last"] > 2.0)
+
+        eventually(silent, 30.0)
     finally:
         end()
         site.close()

@@ -8,7 +8,7 @@ import pytest
 
 from forewarn.lab.machine import look, refusal
 from forewarn.lab.settings import LabSettings
-from tests import hardware
+from tests import firmware, hardware
 from tests.hardware import HardwareGuest
 from tests.support import eventually
 
@@ -84,6 +84,32 @@ def test_a_drive_that_predicts_its_failure_and_cannot_read_a_sector_is_told(gues
         return [event["component"] for event in guest.events() if "medium error" in event["text"]]
 
     assert eventually(told, 30.0, 0.5) == ["disk:2000"]  # the serial number that scsi_debug gives its drive
+
+
+@pytest.mark.nightly
+def test_memory_errors_that_the_firmware_takes_first_are_counted_and_those_beyond_correction_are_failures(
+    guest: HardwareGuest,
+) -> None:
+    before, known, said = (
+        guest.scrape(),
+        len(guest.events()),
+        'forewarn_kernel_log_lines_total{template="machine_check"',
+    )
+    assert value(before, 'forewarn_memory_firmware_first{by="HEST"') == 1
+    assert "node_edac_channel_correctable_errors_total" not in before  # zero is unknown here
+    guest.firmware_says(firmware.record(corrected=True, kind=firmware.SINGLE_BIT, row=7, column=1))
+    eventually(lambda: "Bank 255: 9c" in guest.sh("dmesg"), 30.0, 0.3)
+    assert value(guest.scrape(), said) > value(before, said)
+    assert guest.events()[known:] == []
+    guest.firmware_says(firmware.record(corrected=False, kind=firmware.MULTI_BIT, row=7, column=2))
+    eventually(lambda: "Bank 255: bc" in guest.sh("dmesg"), 30.0, 0.3)
+    uncorrected = "Machine Check: 0 Bank 255: bc"
+
+    def told() -> list[tuple[str, str]]:
+        return [(event["kind"], event["source"]) for event in guest.events()[known:] if uncorrected in event["text"]]
+
+    guest.scrape()
+    assert eventually(told, 30.0, 0.5) == [("memory", "kernel log")]
 
 
 @pytest.mark.nightly

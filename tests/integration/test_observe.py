@@ -30,7 +30,7 @@ from forewarn.state.requests import RequestKind
 pytestmark = pytest.mark.integration
 
 CYCLES, INTERVAL_S = 6, 30.0
-WRITES = ("start", "cancel", "cordon", "uncordon")
+WRITES = ("expect", "start", "cancel", "cordon", "uncordon")
 SURE = (1.0,) * len(HORIZONS)
 
 
@@ -56,6 +56,10 @@ class Counting:
     def check(self, move: Move) -> None:
         self.calls["check"] += 1
         self._driver.check(move)
+
+    def expect(self, move: Move) -> None:
+        self.calls["expect"] += 1
+        self._driver.expect(move)
 
     def start(self, move: Move) -> None:
         self.calls["start"] += 1

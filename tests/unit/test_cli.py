@@ -64,6 +64,34 @@ def test_a_plan_without_moves_ends_with_0(tmp_path: Path) -> None:
     assert RUN.invoke(cli.app, ["plan", "--snapshot", str(decision(tmp_path, 0.001))]).exit_code == 0
 
 
+def test_a_recorded_situation_is_decided_under_another_policy(tmp_path: Path) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text("[policy]\nthresholds = { cpu = 0.9 }\n[web]\nport = 9\n")
+    asked = ["plan", "--snapshot", str(decision(tmp_path, 0.5)), "--policy", str(other)]
+    plain = RUN.invoke(cli.app, asked)
+    assert (plain.exit_code, plain.output.splitlines()[0].partition(": ")[2]) == (
+        0,
+        "0 moves, 0 only proposed, 0 options rejected.",
+    )
+    differing = RUN.invoke(cli.app, [*asked, "--diff"])
+    assert differing.exit_code == 0
+    first, second, *_ = differing.output.splitlines()
+    assert first == "Moves: 1 before, 0 after, 0 of them the same."
+    assert second.startswith("differs web: before to b (Proactive Failure Avoidance): VM web (HIGH) goes from a to b")
+    assert second.endswith("after it stays: nothing speaks for moving it")
+    written = json.loads(RUN.invoke(cli.app, [*asked, "--diff", "--json"]).output)
+    assert (written["moves_before"], written["moves_after"], written["vms"][0]["after"]) == (1, 0, None)
+
+
+def test_what_makes_no_policy_is_refused(tmp_path: Path) -> None:
+    asked = ["plan", "--snapshot", str(decision(tmp_path, 0.5))]
+    with pytest.raises(ConfigurationError, match="--diff compares two policies: name the other one with --policy FILE"):
+        RUN.invoke(cli.app, [*asked, "--diff"], catch_exceptions=False)
+    (tmp_path / "wrong.toml").write_text("[policy]\nhorizon_s = -1\n")
+    with pytest.raises(ConfigurationError, match=r"wrong\.toml: in \[policy\]: horizon_s is -1"):
+        RUN.invoke(cli.app, [*asked, "--policy", str(tmp_path / "wrong.toml")], catch_exceptions=False)
+
+
 def test_without_a_name_the_plan_is_that_of_the_demonstration_which_wrote_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,10 +115,10 @@ def test_without_a_name_the_plan_is_that_of_the_demonstration_which_wrote_last(
 def test_a_file_that_is_no_decision_is_named_with_the_place(tmp_path: Path) -> None:
     path = tmp_path / "decision.json"
     with pytest.raises(RecordingError, match="cannot read"):
-        decisions.decide(path)
+        decisions.read(path)
     path.write_text('{"situation": 3}')
     with pytest.raises(RecordingError, match=r"decision\.json is not a decision: situation"):
-        decisions.decide(path)
+        decisions.read(path)
 
 
 def test_an_error_becomes_one_sentence_and_exit_code_1(

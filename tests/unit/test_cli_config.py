@@ -50,7 +50,11 @@ def test_a_sample_is_written_once_and_never_over_another_file(tmp_path: Path, as
     path.write_text("mine")
     assert "exists already" in refusal(*asked, "--out", str(path))
     assert path.read_text() == "mine"
-    assert "cannot write" in refusal(*asked, "--out", str(tmp_path / "absent" / "x.toml"))
+    new = tmp_path / "absent" / "folder" / "x.toml"
+    assert RUN.invoke(cli.app, ["config", *asked, "--out", str(new)]).exit_code == 0
+    assert "[agent.smart]\n" in new.read_text()
+    assert f"cannot write {path / 'x.toml'}: its folder" in refusal(*asked, "--out", str(path / "x.toml"))
+    assert refusal(*asked, "--out", str(tmp_path / ("x" * 300))).endswith(": File name too long")
 
 
 def test_a_file_for_a_sample_without_a_sample_is_a_mistake(tmp_path: Path) -> None:

@@ -65,6 +65,9 @@ class FusedMover:
     def check(self, move: Move) -> None:
         self._driver.check(move)
 
+    def expect(self, move: Move) -> None:
+        self._driver.expect(move)
+
     def start(self, move: Move) -> None:
         self._fuse.point()
         self.started.append(move.id)

@@ -406,6 +406,8 @@ def test_a_store_of_the_first_version_is_taken_over_with_all_that_it_holds(tmp_p
     store.close()
     with duckdb.connect(str(path)) as inside:
         inside.execute("ALTER TABLE samples DROP COLUMN weight")
+        inside.execute("DROP TABLE sixths")
+        inside.execute("DELETE FROM forewarn WHERE key = 'rolled_sixths'")
         inside.execute("UPDATE forewarn SET value = '1' WHERE key = 'version'")
     for _ in range(2):
         again = DuckDBStore(path)
@@ -519,3 +521,14 @@ def test_a_marker_ends_the_last_value() -> None:
     store.append(heat([(NOON, 5.0), (NOON + MINUTE, math.nan)]))
     assert row(store, NOON + timedelta(seconds=30))["last"] == 5.0
     assert row(store, NOON + MINUTE)["last"] is None
+
+
+def test_of_too_many_series_what_is_known_goes_on_and_what_is_new_is_refused_and_counted() -> None:
+    store = DuckDBStore(None, DuckDBSettings(series_max=2))
+    for number in range(4):
+        store.append(heat([(NOON, float(number))], f"disk:{number}"))
+    assert store.append(heat([(NOON + MINUTE, 5.0)], "disk:1")) == 1
+    assert (store.size, store.refused) == (2, 2)
+    assert store.devices().column("component").to_pylist() == ["disk:0", "disk:1"]
+    assert store.features(HEAT, Kind.DISK, [NOON + MINUTE]).column("last").to_pylist() == [0.0, 5.0]
+    store.close()

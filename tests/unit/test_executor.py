@@ -48,6 +48,7 @@ class Watchful(SimulatedDriver):
     calls: list[tuple[str, str]]
     answer_to_start: Exception | None = None
     measures = True
+    expected: list[str]  # the VMs whose moves wait
     copying: Copying | None = None
     left_behind = ""
 
@@ -61,6 +62,10 @@ class Watchful(SimulatedDriver):
         if self.answer_to_start is not None:
             raise self.answer_to_start
         super().start(move)
+
+    def expect(self, move: Move) -> None:
+        assert not self.database.busy, "expect was called within a transaction"
+        self.expected.append(move.vm)
 
     def poll(self, move: Move) -> MoveProgress:
         self.note("poll", move)
@@ -88,6 +93,7 @@ class Site:
         settings = replace(settings, copy=replace(settings.copy, give_up_s_per_gib=patience))
         self.driver = Watchful(cluster or small_cluster(), loads, self.clock, settings)
         self.driver.database, self.driver.calls, self.driver.journaled = self.database, [], []
+        self.driver.expected = []
         self.guards = Guards(guards)
         self.executor = self.restarted()
 
@@ -368,6 +374,7 @@ def test_one_host_never_fills_the_queue() -> None:
     assert [outcome.move.vm for outcome in outcomes] == ["vm0", "vm1", "db"]
     assert [refusal for refusal, _ in site.held()] == [Refusal.LIMIT] * 3
     assert site.guards.hits == {Guard.PER_SOURCE: 3}
+    assert site.driver.expected == ["vm2", "vm3", "vm4"]  # their driver is told, and may measure them meanwhile
 
 
 def test_a_slow_move_holds_up_no_other() -> None:
@@ -608,6 +615,7 @@ def test_a_pause_stops_starting_and_lets_what_runs_arrive() -> None:
     site.clock.sleep(MINUTE_S)
     assert [outcome.state for outcome in site.run(move("vm1"))] == [MoveState.SUCCEEDED]
     assert site.held() == [(Refusal.PAUSED, "vm1-name was not moved to b yet: moves are paused: storm (ann)")]
+    assert site.driver.expected == ["vm1"]
     site.executor.obey([request(RequestKind.RESUME)])
     assert site.states(move("vm1")) == [MoveState.RUNNING]
 

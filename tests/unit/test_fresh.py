@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
+import pytest
 
 from forewarn.domain.inventory import Kind
 from forewarn.domain.risk import FailureForecast
@@ -39,11 +40,12 @@ def test_a_host_was_last_heard_when_its_last_part_was() -> None:
     assert last_heard(devices()) == {}
 
 
-def test_a_bmc_that_tells_of_supplies_does_not_speak_for_a_host_with_other_parts() -> None:
+@pytest.mark.parametrize("kind", ["power", "host"])
+def test_a_bmc_that_tells_of_itself_and_of_supplies_does_not_speak_for_a_host_with_other_parts(kind: str) -> None:
     early, late = NOW - timedelta(hours=2), NOW - timedelta(hours=1)
     of_power = devices(("a", late), ("b", late)).to_pylist()
     for row in of_power:
-        row["kind"] = "power"
+        row["kind"] = kind
     both = pa.Table.from_pylist([*of_power, *devices(("a", early)).to_pylist()], schema=DEVICES)
     assert last_heard(both) == {"a": early, "b": late}
 

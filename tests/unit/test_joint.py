@@ -1,5 +1,6 @@
 """The shipped model, joined with the signs that its recording did not hold, as a controller asks it."""
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -50,7 +51,7 @@ def joint(trees: TreesPredictor) -> JointPredictor:
     return JointPredictor(trees, CATALOG)
 
 
-def rows(*values: Mapping[str, float]) -> pa.Table:
+def rows(*values: Mapping[str, float], kind: Kind = Kind.DISK) -> pa.Table:
     """A frame of drives; what is not given is missing."""
     keys: dict[str, list[object]] = {
         "time": [START] * len(values),
@@ -59,7 +60,7 @@ def rows(*values: Mapping[str, float]) -> pa.Table:
         "device": [f"sd{chr(97 + number)}" for number in range(len(values))],
         "model": ["M1"] * len(values),
     }
-    columns = {name: [row.get(name, math.nan) for row in values] for name in CATALOG.names(Kind.DISK)}
+    columns = {name: [row.get(name, math.nan) for row in values] for name in CATALOG.names(kind)}
     return pa.table({**keys, **columns})
 
 
@@ -135,6 +136,22 @@ def test_two_hazards_are_joined_as_independent_ones(joint: JointPredictor, trees
     joined = joint.curves(failing).probabilities
     assert np.allclose(1 - joined, (1 - learned) * (1 - shown))
     assert joint.forecast(failing)[0].probabilities == tuple(joined[0].tolist())
+
+
+def test_trees_of_supplies_do_not_hold_a_lost_feed_against_the_supply(trees: TreesPredictor) -> None:
+    names = CATALOG.names(Kind.POWER)
+    columns = tuple(itertools.islice(itertools.cycle(names), len(trees.card.columns)))
+    card = replace(trees.card, kind=Kind.POWER, columns=columns, telling=("psu_output_volts_last",))
+    joint = JointPredictor(TreesPredictor(trees.booster, card, CATALOG), CATALOG)
+    lost = {"psu_output_volts_last": 0.0, "psu_input_lost_max_1h": 1.0, "psu_input_lost_last": 1.0}
+    supplies = rows({"psu_output_volts_last": 12.0}, lost, {}, kind=Kind.POWER)
+    fed, unfed, silent = joint.forecast(supplies)
+    assert (fed.model, silent.unknown) == (joint.name, True)
+    assert (unfed.model, unfed.reasons[0].text) == ("rules", "input lost")
+    assert unfed.look_at.startswith("the feed of sdb is lost")
+    curves = joint.curves(supplies)
+    assert tuple(curves.probabilities[1]) == unfed.probabilities
+    assert curves.unknown.tolist() == [False, False, True]
 
 
 def test_a_drive_that_the_trees_know_nothing_of_stays_unknown_to_them_and_is_forecast_by_rules(

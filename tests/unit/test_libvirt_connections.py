@@ -12,6 +12,7 @@ from tests.support import eventually
 libvirt = pytest.importorskip("libvirt", reason="the binding to libvirt is not installed (make setup says why)")
 
 from forewarn.drivers.libvirt.connections import Connections, ConnectionSettings, checked_uri  # noqa: E402
+from forewarn.drivers.libvirt.explain import opening  # noqa: E402
 from forewarn.drivers.libvirt.threads import Late, Threads  # noqa: E402
 
 HERE = "test:///default"
@@ -103,6 +104,20 @@ def test_an_urgent_call_gets_through_while_all_others_hang() -> None:
 def test_a_host_that_cannot_be_connected_to_says_what_to_do(uri: str, said: str) -> None:
     with pytest.raises(DriverUnavailable, match=said.replace("+", r"\+")):
         Connections({"a": uri}).call("a", names, "list its VMs")
+
+
+@pytest.mark.parametrize(
+    ("uri", "remedy"),
+    [
+        ("qemu+ssh://a/system", "see that ssh lets this user in there without a password"),
+        ("qemu+tls://a/system", "see that libvirtd listens there with TLS and takes this machine's certificate"),
+        ("qemu+tcp://a/system", "see that libvirtd or virtqemud runs and listens there"),
+    ],
+)
+def test_a_way_in_that_is_refused_says_what_to_look_at(uri: str, remedy: str) -> None:
+    refused = libvirt.libvirtError("Permission denied")
+    refused.err = (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_FROM_RPC, "Permission denied", 2, None, None, None, -1, -1)
+    assert remedy in str(opening(refused, "a", uri))
 
 
 def test_what_is_no_uri_refuses_to_start() -> None:

@@ -12,7 +12,7 @@ pytest.importorskip("libvirt", reason="the binding to libvirt is not installed (
 from forewarn.drivers.libvirt.fitness import MIB, Passenger, Room, unfit_because
 
 HUGE = 2 * MIB
-DISK = Disk("vda", "virtio", "disk", (Source("file", "/var/vms/a.raw"),))
+DISK = Disk("vda", "disk", (Source("file", "/var/vms/a.raw"),))
 GUEST = Guest("u", "web", vcpus=2, memory_max_bytes=1024 * MIB, disks=(DISK,))
 ROOM = Room(qemu=10_000_002, cpus=4, free_bytes=4096 * MIB)
 

@@ -41,7 +41,7 @@ PLAIN = Guest("u", "n", "kvm", machine="pc-q35-10.0", arch="x86_64")
 
 
 def file(path: str) -> Disk:
-    return Disk("vda", "virtio", "disk", (Source("file", path),))
+    return Disk("vda", "disk", (Source("file", path),))
 
 
 def test_a_host_is_read_with_its_nodes_pages_and_processor() -> None:
@@ -175,7 +175,7 @@ def test_a_pool_below_dev_makes_no_local_disk_shared() -> None:
 
 def test_a_guest_on_shared_storage_can_move() -> None:
     assert immovable_because(replace(PLAIN, disks=(file("/srv/shared/a"), file("/srv/nfs/b"))), STORAGE) == ""
-    empty = Disk("sda", "sata", "cdrom", (), readonly=True)
+    empty = Disk("sda", "cdrom", (), readonly=True)
     assert immovable_because(replace(PLAIN, disks=(empty,)), STORAGE) == ""
 
 
@@ -183,13 +183,13 @@ def test_a_guest_on_shared_storage_can_move() -> None:
     ("disk", "words"),
     [
         (file("/var/lib/images/a"), "disk vda (/var/lib/images/a) is on its host alone, and copying is not allowed"),
-        (Disk("sda", "sata", "cdrom", (Source("file", "/iso/d.iso"),), True), "the medium /iso/d.iso in drive sda"),
-        (Disk("vda", "virtio", "disk", (Source("block", "/dev/vg/a"),)), "disk vda (/dev/vg/a) is on its host alone"),
-        (Disk("sdb", "scsi", "lun", (Source("file", "/x"),)), "disk sdb (/x) is on its host alone"),
-        (Disk("vda", "virtio", "disk", (Source("volume", "a", pool="images"),)), "volume a of pool images"),
+        (Disk("sda", "cdrom", (Source("file", "/iso/d.iso"),), True), "the medium /iso/d.iso in drive sda"),
+        (Disk("vda", "disk", (Source("block", "/dev/vg/a"),)), "disk vda (/dev/vg/a) is on its host alone"),
+        (Disk("sdb", "lun", (Source("file", "/x"),)), "disk sdb (/x) is on its host alone"),
+        (Disk("vda", "disk", (Source("volume", "a", pool="images"),)), "volume a of pool images"),
         (replace(file("/srv/shared/a"), job="copy"), "a block job (copy) runs on disk vda"),
         (
-            Disk("vda", "virtio", "disk", (Source("file", "/srv/shared/a"), Source("file", "/base/b"))),
+            Disk("vda", "disk", (Source("file", "/srv/shared/a"), Source("file", "/base/b"))),
             "disk vda (/base/b) is on its host alone",
         ),
     ],

@@ -109,6 +109,11 @@ def test_a_host_that_does_not_answer_hides_no_other_and_is_named(silent: str) ->
     assert "hung did not connect at qemu+tcp" in said["hung"]
     assert "shut cannot be reached at qemu+tcp" in said["shut"]
     assert "good" not in said
+    assert {each.name: (each.standing, each.unheard_because, each.seen_at) for each in cluster.hosts} == {
+        "good": ("up", "", None),
+        "hung": ("unreachable", said["hung"], None),
+        "shut": ("unreachable", said["shut"], None),
+    }
     watched.close()
 
 
@@ -137,13 +142,15 @@ def test_a_host_that_falls_silent_is_shown_as_last_seen_with_its_age_until_it_is
     gone = host(second, "b")
     assert gone.seen_at is not None
     assert first.time - second.time < second.time - gone.seen_at
+    assert (gone.standing, gone.unheard_because) == ("unreachable", second.remarks[0].text)
+    assert "b cannot be reached" in gone.unheard_because or "is no address" in gone.unheard_because
     assert (gone.cpus, gone.offers) == (host(first, "b").cpus, host(first, "b").offers)
     assert {vm.name: vm.host for vm in second.vms} == {"test": "a", "web-1": "b"}
     assert [remark.host for remark in second.remarks] == ["b"]
     assert second.generation > first.generation
     path.write_text(kept)
     back = awaited(watched, "b", HostState.UP)
-    assert host(back, "b").seen_at is None
+    assert (host(back, "b").seen_at, host(back, "b").unheard_because) == (None, "")
     assert back.remarks == ()
 
 
@@ -271,8 +278,8 @@ def test_a_lost_connection_ends_the_look() -> None:
 @pytest.mark.parametrize("document", ["<domain>", "<network/>"])
 def test_a_guest_that_cannot_be_read_is_shown_as_last_seen_or_by_its_name_alone(document: str) -> None:
     def unread(connection: Any) -> dict[str, Callable[..., object]]:
-        def listed(flag: int) -> list[object]:
-            return [Instead(domain, XMLDesc=lambda _flags: document) for domain in connection.listAllDomains(flag)]
+        def listed(*flags: int) -> list[object]:
+            return [Instead(domain, XMLDesc=lambda _flags: document) for domain in connection.listAllDomains(*flags)]
 
         return {"listAllDomains": listed}
 
@@ -291,8 +298,8 @@ def test_a_guest_whose_description_breaks_the_connection_ends_the_look() -> None
     def broken(connection: Any) -> dict[str, Callable[..., object]]:
         lost = failing(libvirt.VIR_ERR_RPC, libvirt.VIR_FROM_RPC)
 
-        def listed(flag: int) -> list[object]:
-            return [Instead(domain, XMLDesc=lost) for domain in connection.listAllDomains(flag)]
+        def listed(*flags: int) -> list[object]:
+            return [Instead(domain, XMLDesc=lost) for domain in connection.listAllDomains(*flags)]
 
         return {"listAllDomains": listed}
 
@@ -301,7 +308,7 @@ def test_a_guest_whose_description_breaks_the_connection_ends_the_look() -> None
 
 
 class Meddled:
-    """A connection on which somebody ends a guest right after it was listed; all else is the real one's."""
+    """A connection on which somebody ends or starts a guest right after it was listed; all else is the real one's."""
 
     def __init__(self, connection: object, name: str) -> None:
         self._connection, self._name = connection, name
@@ -309,13 +316,28 @@ class Meddled:
     def __getattr__(self, name: str) -> object:
         return getattr(self._connection, name)
 
-    def listAllDomains(self, flag: int) -> list[object]:  # noqa: N802 - libvirt's name
-        listed: list[object] = self._connection.listAllDomains(flag)  # type: ignore[attr-defined]
-        for domain in listed:
-            if domain.name() == self._name and domain.isActive():  # type: ignore[attr-defined]
-                domain.destroy()  # type: ignore[attr-defined]
-                domain.undefine()  # type: ignore[attr-defined]
+    def listAllDomains(self, *flags: int) -> list[object]:  # noqa: N802 - libvirt's name
+        listed: list[object] = self._connection.listAllDomains(*flags)  # type: ignore[attr-defined]
+        domain: Any = self._connection.lookupByName(self._name)  # type: ignore[attr-defined]
+        if domain.isActive():
+            domain.destroy()
+            domain.undefine()
+        else:
+            domain.create()
         return listed
+
+
+def test_a_guest_that_starts_while_its_host_is_asked_is_missing_from_no_picture(tmp_path: Path) -> None:
+    uri = node(tmp_path, "a", guest(1, "web-1"))
+    connections = Connections({"a": uri}, BRISK, writing=True)
+
+    def look(connection: Any) -> Picture:
+        connection.lookupByName("web-1").destroy()
+        return Look("a", LibvirtSettings(), Picture(), {}, whole=True)(Meddled(connection, "web-1"))
+
+    (seen,) = connections.call("a", look, "tell its VMs").guests.values()
+    assert seen.guest.name == "web-1"
+    connections.close()
 
 
 def test_a_guest_that_ends_while_its_host_is_asked_is_told_and_hides_no_other(tmp_path: Path) -> None:

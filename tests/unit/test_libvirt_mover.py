@@ -63,7 +63,8 @@ def test_a_move_has_succeeded_though_its_measures_are_refused_and_says_so(mover:
 def test_a_vm_that_goes_on_from_its_target_while_it_is_asked_is_looked_for_again(
     mover: LibvirtMover, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(libvirt.virDomain, "metadata", failing(libvirt.VIR_ERR_NO_DOMAIN))
+    monkeypatch.setattr(libvirt.virDomain, "metadata", lambda *_: "<move to='b'/>")
+    monkeypatch.setattr(libvirt.virDomain, "setMetadata", failing(libvirt.VIR_ERR_NO_DOMAIN))
     with pytest.raises(DriverUnavailable, match="has no VM test any more"):
         mover.poll(ARRIVED)
     monkeypatch.undo()
@@ -78,4 +79,40 @@ def test_a_definition_that_cannot_be_taken_away_is_told_and_the_move_is_over(
     progress = mover.poll(ARRIVED)
     assert progress.state is MoveState.SUCCEEDED
     assert "its definition is still on a, where it must not be started" in progress.left_behind
+    connections.close()
+
+
+ASLEEP = """<node><domain type="test" xmlns:test="http://libvirt.org/schemas/domain/test/1.0">
+<name>test</name><uuid>6695eb01-f6a4-8304-79aa-97f2502e193f</uuid><memory>8192</memory><os><type>hvm</type></os>
+<test:runstate>3</test:runstate></domain></node>"""
+
+
+@pytest.mark.parametrize(
+    ("reason", "mark", "awake"),
+    [
+        (libvirt.VIR_DOMAIN_PAUSED_MIGRATION, "<move to='b' autostart='no'/>", True),
+        (libvirt.VIR_DOMAIN_PAUSED_MIGRATION, "<move to='c' autostart='no'/>", False),
+        (libvirt.VIR_DOMAIN_PAUSED_MIGRATION, "", False),
+        (libvirt.VIR_DOMAIN_PAUSED_USER, "<move to='b' autostart='no'/>", False),
+    ],
+)
+def test_a_guest_that_stands_still_at_its_target_is_woken_only_where_a_move_of_ours_stopped_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: int, mark: str, awake: bool
+) -> None:
+    mover, connections = following(tmp_path, "<node/>")
+    state, woken = [libvirt.VIR_DOMAIN_PAUSED, reason], list[str]()
+    monkeypatch.setattr(libvirt.virDomain, "state", lambda *_: list(state))
+    monkeypatch.setattr(libvirt.virDomain, "resume", lambda domain: woken.append(domain.name()))
+    if mark:
+        monkeypatch.setattr(libvirt.virDomain, "metadata", lambda *_: mark)
+    if awake:
+        with pytest.raises(DriverUnavailable, match="test was let go on at b"):
+            mover.poll(ARRIVED)
+    elif reason == libvirt.VIR_DOMAIN_PAUSED_USER:
+        assert mover.poll(ARRIVED).state is MoveState.SUCCEEDED  # it has arrived, and its owner paused it there
+    else:
+        progress = mover.poll(ARRIVED)
+        assert progress.state is MoveState.FAILED
+        assert "stands still on b, stopped by a migration that is none of Forewarn's" in progress.text
+    assert woken == ["test"] * awake
     connections.close()

@@ -13,6 +13,7 @@ AWAY = Sight()
 LEFTOVER = Sight(defined=True, persistent=True)
 RUNS = Sight(defined=True, active=True, running=True)
 LEAVING = Sight(defined=True, active=True, running=True, job=Job())
+PAUSED = Sight(defined=True, active=True, halted=True)  # by its owner
 STOPPED = Sight(defined=True, active=True, stopped_by_migration=True)
 SENDING_LAST = Sight(defined=True, active=True, stopped_by_migration=True, job=Job())
 
@@ -35,6 +36,10 @@ SENDING_LAST = Sight(defined=True, active=True, stopped_by_migration=True, job=J
         (STOPPED, AWAY, Standing.STRANDED),
         (STOPPED, LEFTOVER, Standing.STRANDED),
         (AWAY, STOPPED, Standing.ASLEEP),
+        (AWAY, PAUSED, Standing.ARRIVED),
+        (LEFTOVER, PAUSED, Standing.ARRIVED),
+        (PAUSED, AWAY, Standing.STAYED),
+        (PAUSED, None, Standing.STAYED),
         (AWAY, AWAY, Standing.NOWHERE),
         (LEFTOVER, AWAY, Standing.NOWHERE),
         (AWAY, None, Standing.UNSEEN),
@@ -57,28 +62,32 @@ def test_a_vm_that_libvirt_does_not_know_is_seen_nowhere() -> None:
     assert connections.call("a", look("no-such-vm"), "look") == AWAY
 
 
-def test_a_vm_that_stops_while_it_is_looked_at_is_looked_at_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+LAST_WORDS = {
+    "type": libvirt.VIR_DOMAIN_JOB_UNBOUNDED,
+    "operation": libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT,
+}
+
+
+@pytest.mark.parametrize("job", ["leaves", "none"])
+def test_a_migration_that_ends_while_its_guest_is_looked_at_shows_one_that_has_left(
+    monkeypatch: pytest.MonkeyPatch, job: str
+) -> None:
+    """Read the other way round, the state from before and no job any more would tell of a guest that stays."""
     connections = Connections({"a": "test:///default"}, writing=True)
 
-    def stop_and_fail(domain: Any) -> None:
+    def end(domain: Any) -> dict[str, int]:
         domain.destroy()
+        if job == "leaves":
+            return LAST_WORDS
         error = libvirt.libvirtError("domain is not running")
-        error.err = (
-            libvirt.VIR_ERR_OPERATION_INVALID,
-            libvirt.VIR_FROM_QEMU,
-            "on purpose",
-            2,
-            None,
-            None,
-            None,
-            -1,
-            -1,
-        )
+        code = libvirt.VIR_ERR_OPERATION_INVALID
+        error.err = (code, libvirt.VIR_FROM_QEMU, "on purpose", 2, None, None, None, -1, -1)
         raise error
 
-    monkeypatch.setattr(libvirt.virDomain, "jobStats", stop_and_fail)
+    monkeypatch.setattr(libvirt.virDomain, "jobStats", end)
     seen = connections.call("a", look("6695eb01-f6a4-8304-79aa-97f2502e193f"), "look")
-    assert (seen.defined, seen.active, seen.job) == (True, False, None)
+    assert seen == Sight(defined=True, persistent=True)
+    assert judge(seen, RUNS) is Standing.ARRIVED
     connections.close()
 
 

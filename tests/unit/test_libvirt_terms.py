@@ -16,9 +16,9 @@ libvirt = pytest.importorskip("libvirt", reason="the binding to libvirt is not i
 
 from forewarn.drivers.libvirt.terms import Standing, Terms, terms  # noqa: E402
 
-SHARED = Disk("vda", "virtio", "disk", (Source("file", "/srv/shared/a.raw"),))
-LOCAL = Disk("vdb", "virtio", "disk", (Source("file", "/var/vms/b.raw"),))
-CEPH = Disk("vdc", "virtio", "disk", (Source("network", "pool/c", protocol="rbd", servers=("ceph1",)),))
+SHARED = Disk("vda", "disk", (Source("file", "/srv/shared/a.raw"),))
+LOCAL = Disk("vdb", "disk", (Source("file", "/var/vms/b.raw"),))
+CEPH = Disk("vdc", "disk", (Source("network", "pool/c", protocol="rbd", servers=("ceph1",)),))
 POOL = Pool("vms", "dir", "/var/vms")
 KEPT = Standing(persistent=True, autostart=True, qemu=10_000_000, disk_bytes={"vda": 5 * GIB, "vdb": 10 * GIB})
 LINKS = (Link("a", "eth0", "10.0.0.1"), Link("a", "eth1", "10.1.0.1", "second"), Link("b", "eth0", "10.0.0.2"))

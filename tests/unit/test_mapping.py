@@ -1,7 +1,7 @@
 """Series as exporters name them become metrics of the parts that stand behind them."""
 
 import math
-import re
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,8 @@ from forewarn.domain.inventory import Kind
 from forewarn.domain.metrics import Identity
 from forewarn.domain.telemetry import Combine, Metric, Sample
 from forewarn.store.base import DEVICES, SAMPLES, TAKEN_BACK, Batch
-from forewarn.store.mapping import Mapper, MappingSettings
+from forewarn.store.mapping import OTHERS, Mapper, MappingSettings
+from tests.exposed import parsed
 from tests.telemetry import NOON
 
 
@@ -152,13 +153,6 @@ def test_a_scrape_that_shows_other_series_than_the_last_is_mapped_as_it_is() -> 
     assert len(values(mapper.map("h", first, NOON))) == 2
     assert values(mapper.map("h", first[1:], NOON)) == {("disk:h/sdb", "smart_5"): 2.0}
     assert values(mapper.map("h", first, NOON))["disk:h/sda", "smart_5"] == 1.0
-
-
-def parsed(text: str) -> list[Sample]:
-    line = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)")
-    label = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-    found = (line.fullmatch(each) for each in text.splitlines() if not each.startswith("#"))
-    return [Sample(m[1], dict(label.findall(m[2] or "")), float(m[3])) for m in found if m]
 
 
 def test_a_recorded_scrape_of_node_exporter_is_mapped_to_the_values_that_it_shows(recorded_fixtures: Path) -> None:
@@ -317,3 +311,33 @@ def test_values_of_a_backlog_are_of_the_drive_that_was_there_at_their_time() -> 
     ]
     found = Mapper().map("h", scrape, NOON).samples.to_pylist()
     assert {row["component"]: row["time"] for row in found} == {"disk:NEW": NOON, "disk:OLD": earlier}
+
+
+@pytest.mark.parametrize("words", [lambda n: drive(f"sd{n}", f"Z{n}"), lambda n: attribute(f"sd{n}", 5, 1.0)])
+def test_devices_that_come_for_ever_make_what_is_remembered_of_their_host_begin_anew(
+    words: Callable[[int], Sample],
+) -> None:
+    mapper = Mapper(settings=MappingSettings(host_series_max=20))
+    sizes = []
+    for number in range(100):
+        mapper.map("h", [words(number), core(0, 1.0)], NOON + timedelta(seconds=number))
+        sizes.append(mapper.size)
+    assert 18 <= max(sizes) <= 20
+    assert sizes.count(0) >= 3  # begun anew
+
+
+def test_hosts_that_come_for_ever_make_the_one_longest_not_heard_of_forgotten() -> None:
+    mapper = Mapper(settings=MappingSettings(series_max=10))
+    for number in range(100):
+        mapper.map("steady", [drive("sda", "ZA1")] if number == 0 else [core(0, 1.0)], NOON)
+        mapper.map(f"host{number}", [core(0, 1.0)], NOON)
+        assert mapper.size <= 10
+    found = mapper.map("steady", [attribute("sda", 5, 1.0)], NOON)
+    assert values(found) == {("disk:ZA1", "smart_5"): 1.0}
+
+
+def test_names_that_nobody_means_are_counted_each_for_itself_up_to_a_limit() -> None:
+    mapper = Mapper(settings=MappingSettings(unmapped_max=2))
+    for name in ("a", "b", "c", "d", "a"):
+        mapper.map("h", [Sample(name, {}, 1.0)], NOON)
+    assert mapper.unmapped == {"a": 2, "b": 1, OTHERS: 2}

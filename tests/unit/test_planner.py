@@ -16,6 +16,7 @@ from tests.clusters import GIB, NOW, forecast, host, outcome, part, plan, situat
 HIGH, NORMAL, LOW = Criticality.HIGH, Criticality.NORMAL, Criticality.LOW
 SETTINGS = PolicySettings(thresholds=dict.fromkeys(("cpu", "disk", "memory", "network", "power"), 0.1))
 A, B, C = host("a"), host("b"), host("c")
+WORD_FOR_WORD = replace(SETTINGS, policy="threshold")
 SICK: dict[str, float | None] = {"a": 0.5}
 
 
@@ -61,9 +62,9 @@ def test_the_reason_names_vm_source_target_part_risk_threshold_horizon_and_the_c
     )
 
 
-def test_a_high_vm_moves_even_if_the_part_is_not_proven_to_be_in_its_path() -> None:
+def test_word_for_word_a_high_vm_moves_even_if_the_part_is_not_proven_to_be_in_its_path() -> None:
     parts = [part("a", Kind.DISK, "sda", whole_host=False), part("b")]
-    made = planned(situation([A, B], [vm("v", "a", HIGH), vm("w", "a")], parts=parts, risks=SICK))
+    made = planned(situation([A, B], [vm("v", "a", HIGH), vm("w", "a")], parts=parts, risks=SICK), WORD_FOR_WORD)
     assert [move.vm for move in made.moves] == ["v"]
     assert [(v.vm, v.refusal) for v in made.verdicts if "stays" in v.text] == [("w", Refusal.NOT_IN_PATH)]
     (ticket,) = made.tickets
@@ -102,11 +103,19 @@ def test_another_vm_with_little_to_lose_stays_without_a_search() -> None:
     )
 
 
-def test_one_of_a_pair_of_supplies_makes_a_ticket_and_moves_only_high_vms() -> None:
+def test_by_cost_and_benefit_no_vm_leaves_for_a_part_that_is_not_proven_to_be_in_its_path() -> None:
+    parts = [part("a", Kind.DISK, "sda", whole_host=False, vms=("w",)), part("b")]
+    seen = situation([A, B], [vm("v", "a", HIGH), vm("w", "a", HIGH)], parts=parts, risks=SICK)
+    assert moves(seen) == [("w", "b")]
+    assert staying(seen).refusal is Refusal.NOT_IN_PATH
+
+
+def test_one_of_a_pair_of_supplies_makes_a_ticket_and_moves_nobody() -> None:
     pair = [part("a", Kind.POWER, device, group="psu", spares=1) for device in ("PSU1", "PSU2")]
     seen = situation([A, B], [vm("v", "a"), vm("w", "a", HIGH)], parts=[*pair, part("b")], risks={"power:a/PSU1": 0.5})
-    assert moves(seen) == [("w", "b")]
-    assert staying(seen).refusal is Refusal.REDUNDANT
+    assert moves(seen) == []
+    assert (staying(seen).refusal, staying(seen, name="w").refusal) == (Refusal.REDUNDANT, Refusal.REDUNDANT)
+    assert moves(seen, WORD_FOR_WORD) == [("w", "b")]
     assert [ticket.text.partition("; ")[2] for ticket in planned(seen).tickets] == [
         "1 more of psu can fail before VMs do"
     ]
@@ -116,6 +125,45 @@ def test_a_pair_of_supplies_that_both_go_moves_everybody() -> None:
     pair = [part("a", Kind.POWER, device, group="psu", spares=1) for device in ("PSU1", "PSU2")]
     seen = situation([A, B], [vm("v", "a"), vm("w", "a", HIGH)], parts=[*pair, part("b")], risks=SICK)
     assert sorted(moves(seen)) == [("v", "b"), ("w", "b")]
+    assert {move.rule for move in planned(seen).moves if move.vm == "w"} == {PROACTIVE_FAILURE_AVOIDANCE}
+
+
+def test_a_high_vm_whose_part_has_a_stand_in_that_nobody_has_seen_moves_since_that_pays() -> None:
+    parts = [part("a", Kind.DISK, "sda", spares=1), part("b")]
+    (move,) = planned(situation([A, B], [vm("v", "a", HIGH)], parts=parts, risks={"disk:a/sda": 0.5})).moves
+    assert move.rule == COST_BENEFIT
+
+
+def test_a_move_that_will_hardly_be_done_before_the_failure_is_not_begun() -> None:
+    dying = [forecast(part("a"), 0.999, hour=0.99), forecast(part("b"))]
+    seen = replace(situation([A, host("b", link=4e6)], [vm("v", "a", HIGH)], risks=SICK), forecasts=tuple(dying))
+    assert staying(seen).refusal is Refusal.TOO_LATE
+    assert staying(seen).text.endswith("at least 0.1 is asked for; have it ready to be started elsewhere")
+    assert moves(seen, WORD_FOR_WORD) == [("v", "b")]
+    near = replace(seen, cluster=replace(seen.cluster, hosts=(A, B)))
+    assert moves(near) == [("v", "b")]
+
+
+def test_a_vm_that_no_rule_binds_waits_while_waiting_costs_less() -> None:
+    seen = situation([A, B], [vm("v", "a"), vm("w", "a", HIGH)], risks=SICK)
+    later = [forecast(part("a"), 0.5, hour=1e-7), forecast(part("b"))]
+    waiting = replace(seen, forecasts=tuple(later))
+    assert staying(waiting).refusal is Refusal.CAN_WAIT
+    assert "going to b can wait: benefit 15" in staying(waiting).text
+    assert staying(waiting).text.endswith("it is interrupted within 1 h with p=1e-07 only")
+    assert moves(waiting) == [("w", "b")]
+    assert sorted(moves(waiting, WORD_FOR_WORD)) == [("v", "b"), ("w", "b")]
+    assert sorted(moves(seen)) == [("v", "b"), ("w", "b")]
+
+
+def test_of_two_targets_of_nearly_the_same_worth_the_emptier_is_taken_and_else_the_sounder() -> None:
+    hosts = [A, host("b", gib=512), host("c", gib=256)]
+    seen = situation(hosts, [vm("v", "a", HIGH)], risks={"a": 0.5, "b": 0.002, "c": 1e-6})
+    assert moves(seen) == [("v", "b")]
+    assert moves(seen, replace(SETTINGS, indifference=0.0)) == [("v", "c")]
+    riskier = situation(hosts, [vm("v", "a", HIGH)], risks={"a": 0.5, "b": 0.05, "c": 1e-6})
+    assert moves(riskier) == [("v", "c")]
+    assert moves(riskier, WORD_FOR_WORD) == [("v", "b")]
 
 
 def test_a_crowded_target_takes_high_vms_only() -> None:
@@ -398,4 +446,4 @@ def test_a_host_that_shares_a_suspected_cause_receives_nothing() -> None:
     assert moves(replace(seen, forecasts=hot)) == [("v", "e")]
     refused = [v.refusal for v in planned(replace(seen, forecasts=hot)).verdicts if v.target == "d"]
     assert refused == [Refusal.TARGET_SUSPECT]
-    assert moves(seen) == [("v", "b")]
+    assert moves(seen) == [("v", "d")]

@@ -141,3 +141,16 @@ def test_a_criticality_without_a_weight_is_refused() -> None:
 def test_a_count_below_one_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is 0; it is at least 1"):
         PolicySettings(**{name: 0})  # type: ignore[arg-type]
+
+
+def test_what_was_learned_from_simulated_faults_never_goes_past_watch_on_a_real_host() -> None:
+    sure = replace(forecast(CPU, 0.9), only_watch=True)
+    settings = replace(SETTINGS, hold_up_cycles=1)
+    real, unreal = host("h"), replace(host("h"), simulated=True)
+    for machine, rung in ((real, Rung.WATCH), (unreal, Rung.MOVE)):
+        seen = replace(situation([machine]), forecasts=(sure,))
+        assert [step.rung for step in next_ladder(seen, settings, NOW)] == [rung]
+    calm = replace(situation([real]), forecasts=(replace(forecast(CPU, 0.001), only_watch=True),))
+    assert [step.rung for step in next_ladder(calm, settings, NOW)] == [Rung.CLEAR]
+    trusted = replace(situation([real]), forecasts=(replace(sure, only_watch=False),))
+    assert [step.rung for step in next_ladder(trusted, settings, NOW)] == [Rung.MOVE]

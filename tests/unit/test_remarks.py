@@ -10,7 +10,7 @@ from forewarn.decide.policy import PolicySettings, next_ladder
 from forewarn.decide.remarks import cordons, held_back, stopped_because, ticket_because, tickets, watched
 from forewarn.domain.authority import Window, WindowKind
 from forewarn.domain.inventory import HostState, Kind
-from forewarn.domain.plan import Cordon, MoveState, Refusal
+from forewarn.domain.plan import Cordon, MoveState, Refusal, Ticket
 from forewarn.domain.situation import Breaker, Situation
 from tests.clusters import NOW, host, outcome, part, situation, vm
 
@@ -80,6 +80,19 @@ def test_a_part_off_every_path_or_with_a_spare_is_a_ticket_and_any_other_is_none
     assert ticket_because(SPARED) == "1 more of a/psu can fail before VMs do"
     assert ticket_because(replace(SPARED, group="")) == "1 more of its kind can fail before VMs do"
     assert ticket_because(cpu) == ""
+
+
+def test_a_sound_part_that_lacks_its_feed_is_a_ticket_unless_it_is_suspected_or_that_is_long_ago() -> None:
+    text = "the feed of PSU1 is lost: look at the PDU"
+    calm = situation([host("a")], parts=[SPARED], risks={SPARED.id: 0.001})
+    told = replace(calm, forecasts=tuple(replace(forecast, look_at=text) for forecast in calm.forecasts))
+    assert list(tickets(outlook(told))) == [Ticket("a", SPARED.id, Kind.POWER, text, sound=True)]
+    assert list(tickets(outlook(calm))) == []
+    old = replace(told, forecasts=tuple(replace(forecast, time=NOW - HOUR) for forecast in told.forecasts))
+    assert list(tickets(outlook(old))) == []
+    risky = situation([host("a")], parts=[SPARED], risks={SPARED.id: 0.5})
+    both = replace(risky, forecasts=tuple(replace(forecast, look_at=text) for forecast in risky.forecasts))
+    assert [ticket.sound for ticket in tickets(outlook(both))] == [False]
 
 
 # --- what stops everything ------------------------------------------------------------------------------------

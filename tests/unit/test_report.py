@@ -18,6 +18,7 @@ from forewarn.predict.evaluate import (
     average_precision,
     brier_skill,
     log_loss_skill,
+    measure,
     roc_auc,
     virr,
 )
@@ -93,6 +94,28 @@ def test_recall_falls_with_the_lead_and_rises_with_the_alarms_allowed() -> None:
     assert (np.diff(shares, axis=1) <= 0).all()
     assert (np.diff(shares, axis=0) >= 0).all()
     assert shares[-1, 0] == 1.0
+
+
+def test_the_precision_at_a_threshold_counts_parts_whose_alarm_came_within_the_horizon() -> None:
+    rows = judged(evaluation().scored, "30d")
+    for lead in figures(evaluation()).leads:
+        above = rows.probability > lead.threshold
+        alarmed, right = np.unique(rows.part[above]), np.unique(rows.part[above & rows.failed])
+        assert lead.precision == pytest.approx(len(right) / len(alarmed))
+
+
+def test_a_part_is_judged_at_its_highest_forecast() -> None:
+    rows = Judged(
+        probability=np.array([0.1, 0.9, 0.5, 0.2]),
+        failed=np.array([False, True, False, False]),
+        part=np.array([0, 0, 1, 1]),
+        month=np.zeros(4, np.int64),
+        reference=np.full(4, 0.25),
+    )
+    assert measure(rows).by_part == 1.0
+    swapped = replace(rows, probability=np.array([0.1, 0.4, 0.5, 0.2]))
+    assert measure(swapped).by_part == 0.5
+    assert measure(swapped).numbers()["average_precision_by_part"] == 0.5
 
 
 def test_alarms_count_parts_and_the_best_ones_are_right() -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from forewarn.domain.inventory import COMPONENT_KINDS, Kind
 from forewarn.domain.risk import HORIZONS, FailureForecast
 from forewarn.features.catalog import CATALOG
-from forewarn.predict.rule_table import BASES, SIGNS, TELLING, Comparison, Sign
+from forewarn.predict.rule_table import BASES, EXCUSES, SIGNS, TELLING
+from forewarn.predict.rule_terms import Comparison, Sign
 from forewarn.predict.rules import RulePredictor
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -115,6 +116,26 @@ def test_a_forecast_carries_the_row_s_keys_and_that_it_comes_from_rules() -> Non
         (Kind.CPU, {"cpu_core_throttles_increase_1h": 120}),
         (Kind.MEMORY, {"dimm_corrected_increase_1h": 150}),
         (Kind.MEMORY, {"dimm_uncorrected_increase_1h": 1}),
+        (Kind.MEMORY, {"dimm_fault_mode_last": 4}),
+        (Kind.MEMORY, {"dimm_multi_bit_increase_1h": 1}),
+        (Kind.MEMORY, {"dimm_multi_bit_increase_1d": 1}),
+        (Kind.MEMORY, {"dimm_multi_bit_increase_7d": 10}),
+        (Kind.POWER, {"psu_failed_max_1h": 1}),
+        (Kind.CPU, {"cpu_machine_checks_increase_1h": 1}),
+        (Kind.CPU, {"cpu_machine_checks_increase_1d": 1}),
+        (Kind.CPU, {"cpu_corrected_thresholds_increase_1h": 10}),
+        (Kind.DISK, {"sas_grown_defects_increase_30d": 100}),
+        (Kind.DISK, {"sas_read_uncorrected_increase_1h": 10}),
+        (Kind.DISK, {"sas_write_uncorrected_increase_1d": 10}),
+        (Kind.DISK, {"disk_io_timeouts_increase_1h": 10}),
+        (Kind.DISK, {"disk_working_last": 0}),
+        (Kind.DISK, {"disk_readonly_filesystems_last": 1}),
+        (Kind.DISK, {"self_test_passed_last": 0}),
+        (Kind.NETWORK, {"nic_crc_errors_increase_1h": 1000}),
+        (Kind.NETWORK, {"nic_fec_uncorrectable_increase_1h": 1000}),
+        (Kind.POWER, {"psu_failure_predicted_max_1h": 1}),
+        (Kind.POWER, {"psu_present_last": 0, "psu_present_changes_1d": 1}),
+        (Kind.POWER, {"psu_present_last": 0, "psu_present_changes_6h": 1}),
         (Kind.MEMORY, {"dimm_uncorrected_increase_1d": 1}),
         (Kind.DISK, {"smart_status_last": 0}),
         (Kind.DISK, {"disk_io_errors_increase_1h": 20}),
@@ -150,6 +171,11 @@ def test_a_grave_sign_passes_the_threshold_at_once(kind: Kind, values: dict[str,
         (Kind.DISK, {"nvme_critical_warning_last": 2}),
         (Kind.NETWORK, {"nic_frame_errors_increase_1h": 40}),
         (Kind.NETWORK, {"nic_speed_share": 0.1}),
+        (Kind.NETWORK, {"nic_speed_degraded_last": 1}),
+        (Kind.NETWORK, {"nic_crc_errors_increase_1h": 40}),
+        (Kind.DISK, {"nvme_error_entries_increase_1d": 1000}),
+        (Kind.DISK, {"disk_vanished_last": 75}),
+        (Kind.POWER, {"psu_vanished_last": 300}),
         (Kind.POWER, {"psu_state_max_1h": 1}),
         (Kind.POWER, {"psu_output_volts_share": 0.965}),
     ],
@@ -169,9 +195,80 @@ def test_the_worst_bit_counts() -> None:
     assert week(Kind.DISK, nvme_critical_warning_last=16) == week(Kind.DISK)
 
 
+def test_old_entries_of_an_nvme_drive_s_error_log_are_no_sign_and_their_growth_is_one() -> None:
+    assert week(Kind.DISK, nvme_error_entries_increase_1d=0) == week(Kind.DISK)
+    assert [f for f in CATALOG.names(Kind.DISK) if f.startswith("nvme_error_entries") and "increase" not in f] == []
+    grown = [week(Kind.DISK, nvme_error_entries_increase_1d=entries) for entries in (0, 1, 1000)]
+    assert grown[0] < grown[1] < grown[2] < RulePredictor(Kind.DISK).threshold(WEEK)
+
+
 def test_a_port_that_was_never_plugged_in_is_no_sign() -> None:
     assert week(Kind.NETWORK, nic_up_last=0) == week(Kind.NETWORK)
     assert week(Kind.NETWORK, nic_up_last=0, nic_carrier_changes_increase_1d=0) == week(Kind.NETWORK)
+
+
+FEED_PULLED = {
+    "psu_state_max_1h": 2.0, "psu_failed_max_1h": 1.0, "psu_output_volts_share": 0.4, "psu_output_volts_stddev_1h": 6.0,
+    "psu_fan_speed_share": 0.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        {"psu_input_lost_max_1h": 1.0, "psu_input_lost_last": 1.0},
+        {"psu_input_volts_min_1h": 3.0, "psu_input_volts_last": 3.0},
+    ],
+)
+def test_a_supply_without_its_feed_is_not_suspected_and_a_person_is_told_to_look_at_the_feed(
+    lost: dict[str, float],
+) -> None:
+    assert week(Kind.POWER, **FEED_PULLED) > 0.7
+    made = forecast(Kind.POWER, **FEED_PULLED, **lost)
+    assert made.probabilities == forecast(Kind.POWER).probabilities
+    assert [(reason.text, reason.contribution) for reason in made.reasons] == [("input lost", 0.0)]
+    assert made.look_at.startswith("the feed of d0 is lost: look at the PDU")
+
+
+def test_what_a_supply_showed_without_its_feed_says_nothing_for_as_long_as_it_is_looked_at() -> None:
+    back = forecast(Kind.POWER, **FEED_PULLED, psu_input_lost_max_1h=1, psu_input_lost_last=0)
+    assert back.probabilities == forecast(Kind.POWER).probabilities
+    assert back.look_at == ""
+
+
+@pytest.mark.parametrize(
+    "values", [{"psu_input_volts_min_1h": -54.0}, {"psu_input_volts_min_1h": 207.0}, {"psu_input_lost_max_1h": 0.0}, {}]
+)
+def test_a_supply_that_fails_with_its_feed_there_is_suspected(values: dict[str, float]) -> None:
+    assert week(Kind.POWER, **FEED_PULLED, **values) == week(Kind.POWER, **FEED_PULLED)
+
+
+def test_a_prediction_and_heat_count_without_a_feed_too() -> None:
+    lost = {"psu_input_lost_max_1h": 1.0}
+    assert week(Kind.POWER, psu_failure_predicted_max_1h=1, **lost) == week(Kind.POWER, psu_failure_predicted_max_1h=1)
+    assert week(Kind.POWER, psu_temperature_max_1h=90, **lost) > RulePredictor(Kind.POWER).threshold(WEEK)
+
+
+def test_a_slot_that_was_always_empty_is_no_sign() -> None:
+    assert week(Kind.POWER, psu_present_last=0) == week(Kind.POWER)
+    assert week(Kind.POWER, psu_present_last=0, psu_present_changes_6h=0) == week(Kind.POWER)
+    assert week(Kind.POWER, psu_present_last=1, psu_present_changes_6h=2) == week(Kind.POWER)
+
+
+def test_the_wider_the_fault_of_a_dimm_the_greater_its_risk_and_a_cell_is_none() -> None:
+    risks = [week(Kind.MEMORY, dimm_fault_mode_last=mode) for mode in range(6)]
+    assert risks[0] == risks[1] < risks[2] < risks[3] < risks[4] < risks[5]
+    threshold = RulePredictor(Kind.MEMORY).threshold(WEEK)
+    assert [risk > threshold for risk in risks] == [False, False, False, False, True, True]
+
+
+@pytest.mark.parametrize("kind", EXCUSES)
+def test_every_excuse_names_features_of_the_catalogue_and_its_source(kind: Kind) -> None:
+    for excuse in EXCUSES[kind]:
+        assert {excuse.feature, excuse.now} <= set(CATALOG.names(kind))
+        assert excuse.source
+        assert "{device}" in excuse.look_at
+    assert {excuse for sign in SIGNS if sign.kind == kind for excuse in sign.unless} == set(EXCUSES[kind])
 
 
 def test_two_windows_of_one_trouble_count_once_and_two_troubles_add_up() -> None:

@@ -52,6 +52,19 @@ def test_a_part_that_falls_silent_keeps_its_ticket() -> None:
     assert log.cycle(supplies(0.5)) == []
 
 
+def test_a_ticket_about_a_lost_feed_closes_with_its_return_and_not_with_silence() -> None:
+    def fed(risk: float | None, look_at: str) -> Situation:
+        seen = supplies(risk)
+        told = (replace(each, look_at=look_at if each.device == "PSU1" else "") for each in seen.forecasts)
+        return replace(seen, forecasts=tuple(told))
+
+    log, text = Log(), "the feed of PSU1 is lost: look at the PDU"
+    assert log.cycle(fed(1e-6, text)) == [f"a: ticket: {text}"]
+    assert log.cycle(fed(None, "")) == []
+    assert log.cycle(fed(1e-6, text)) == []
+    assert log.cycle(fed(1e-6, "")) == ["a: ticket closed: power PSU1 shows no sign of that any more"]
+
+
 def test_a_ticket_closes_with_the_last_spare_and_with_its_part() -> None:
     log, alone = Log(), [replace(SUPPLIES[0], spares=0)]
     log.cycle(supplies(0.5))

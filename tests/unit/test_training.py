@@ -16,13 +16,13 @@ from forewarn.cli import app
 from forewarn.domain.inventory import Kind
 from forewarn.errors import ConfigurationError, ForewarnError, FrameError, ModelError
 from forewarn.features.catalog import CATALOG
-from forewarn.predict import backtest, registry, training
+from forewarn.predict import backtest, hazard, registry, training
 from forewarn.predict.settings import TrainingSettings
-from forewarn.predict.trees import TreesPredictor, matrix
+from forewarn.predict.trees import CHUNK_ROWS, TreesPredictor, matrix, raw_curves
 
 START = datetime(2014, 1, 6, tzinfo=UTC)
 DAYS = 420
-SETTINGS = TrainingSettings(trees=20, keep=1.0, leaf_weight=1.0, calibrate_days=90)
+SETTINGS = TrainingSettings(proportional=True, trees=20, keep=1.0, leaf_weight=1.0, calibrate_days=90)
 
 
 def fleet(path: Path, drives: int = 240, rare: int = 0) -> Path:
@@ -203,6 +203,39 @@ def test_the_commands_train_and_evaluate(recording: Path, tmp_path: Path) -> Non
     assert {path.name for path in tmp_path.iterdir()} == {"m", "forecasts.parquet"}
     assert {"n", "failures", "base_rate", "ece", "recall_at_far_0.005", "drive_month_f05"} <= found.keys()
     assert "roc_auc" in run(*question)
+
+
+def test_a_report_holds_a_model_against_plain_ones_that_came_before_the_same_rows(
+    recording: Path, model: TreesPredictor, tmp_path: Path
+) -> None:
+    registry.save(model, str(tmp_path / "m"))
+    question = ("evaluate", "--from", str(recording), "--model", str(tmp_path / "m"))
+    page = tmp_path / "report.html"
+    run(*question, "--since", "2015-01-05", "--report", str(page))
+    for name in ("Plain boosting", "Plain random forest", "Constant rate"):
+        assert f"<td>{name}</td>" in page.read_text()
+    run(*question, "--since", "2014-02-03", "--report", str(page))
+    assert "so there are none" in page.read_text()
+    assert "<td>Plain boosting</td>" not in page.read_text()
+
+
+def test_one_score_gives_the_curve_that_its_baseline_and_calibration_say(model: TreesPredictor) -> None:
+    assert model.card.proportional
+    random = np.random.default_rng(5)
+    values = random.poisson(0.5, (500, len(model.card.columns))).astype(np.float32)
+    raw = raw_curves(model.booster, model.card, values)
+    exact = np.stack([one.apply(raw[:, i]) for i, one in enumerate(model.card.calibration)], axis=1)
+    assert np.allclose(model.curves_of(values).probabilities, hazard.curve(exact), rtol=1e-4, atol=1e-9)
+
+
+def test_many_rows_are_forecast_as_each_alone(model: TreesPredictor) -> None:
+    random = np.random.default_rng(6)
+    values = random.poisson(0.5, (2 * CHUNK_ROWS + 5, len(model.card.columns))).astype(np.float32)
+    whole = model.curves_of(values)
+    for row in (0, CHUNK_ROWS, len(values) - 1):
+        alone = model.curves_of(values[row : row + 1])
+        assert alone.probabilities.tolist() == whole.probabilities[row : row + 1].tolist()
+        assert alone.unknown.tolist() == whole.unknown[row : row + 1].tolist()
 
 
 @pytest.mark.parametrize(

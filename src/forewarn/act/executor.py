@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from forewarn.act.guards import HOUR, Guards, Slots, not_started
+from forewarn.act.guards import HOUR, Guard, Guards, Slots, not_started
 from forewarn.act.journal import Flight, Journal
 from forewarn.clock import Clock
 from forewarn.domain.inventory import Cluster, Host, HostState, VmState
@@ -143,7 +143,7 @@ class Executor:
     def _start_all(self, plan: Plan, cluster: Cluster) -> tuple[Outcome, ...]:
         closed = self.guards.closed_because(plan, cluster, self._clock.now())
         if closed is not None:
-            self.held = tuple(self.guards.held(move, *closed) for move in plan.moves)
+            self.held = tuple(self._held(move, *closed) for move in plan.moves)
             return ()
         run = self._journal.known(move.id for move in plan.moves)
         in_flight = self._journal.in_flight()
@@ -166,7 +166,7 @@ class Executor:
             return self._journal.refuse(plan, move, stale)
         full = slots.full_because(move)
         if full is not None:
-            return self.guards.held(move, *full)
+            return self._held(move, *full)
         try:
             self._mover.check(move)
         except MoveRefused as refused:
@@ -175,6 +175,11 @@ class Executor:
             return not_started(move, Refusal.DRIVER_UNAVAILABLE, str(error))
         slots.take(move)
         return self._start(self._journal.intend(plan, move))
+
+    def _held(self, move: Move, guard: Guard, text: str) -> Verdict:
+        """A move that a guard holds back; its driver may use the time."""
+        self._mover.expect(move)
+        return self.guards.held(move, guard, text)
 
     def _start(self, intended: Flight) -> Outcome:
         """Call the placement service for an intent that is journaled."""

@@ -37,6 +37,7 @@ class BmcWatch:
         check(settings)
         self._poller, self._site, self._clock = Poller(settings, folder, clock), site, clock
         self._own: dict[str, float] = {}
+        self._interval_s, self._due = settings.interval_s, dict[str, float]()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="bmc")
 
@@ -64,11 +65,19 @@ class BmcWatch:
             samples = [each for each in collected if isinstance(each, Sample)]
             events = tuple(each for each in collected if not isinstance(each, Sample))
             own |= _exposed(sample for sample in samples if sample.name.startswith(OWN))
-            shown[host] = [sample for sample in samples if not sample.name.startswith(OWN)]
+            shown[host] = samples if self._tells(host, samples) else []
             if events:
                 self._site.record(Round((), events).named(host).events)
         self._own = own
         self._site.take({host: samples for host, samples in shown.items() if samples}, self._clock.now())
+
+    def _tells(self, host: str, samples: Iterable[Sample]) -> bool:
+        """Whether a look is worth storing: readings have come, or nothing has for as long as they take to come."""
+        now = self._clock.monotonic()
+        if all(sample.name.startswith(OWN) for sample in samples) and now < self._due.get(host, now):
+            return False
+        self._due[host] = now + self._interval_s
+        return True
 
     def _run(self) -> None:
         while not self._stopped.is_set() and not self._clock.stopped:

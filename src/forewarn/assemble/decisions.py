@@ -1,18 +1,23 @@
 """Decides again what a loop decided, from the file that it left, and puts the plan into words."""
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from forewarn.decide.decision import Decision
+from forewarn.decide.differences import Comparison
+from forewarn.decide.policy import PolicySettings, with_default_thresholds
+from forewarn.domain.inventory import Kind
 from forewarn.domain.plan import Plan
 from forewarn.errors import RecordingError
 
 FILE = "decision.json"
 RUNNING_S = 300.0  # a demonstration that runs has written within these seconds
 _PLAN = TypeAdapter(Plan)
+_COMPARISON = TypeAdapter(Comparison)
 
 
 def newest(folder: Path, prefix: str, now: datetime) -> Path:
@@ -31,13 +36,27 @@ def newest(folder: Path, prefix: str, now: datetime) -> Path:
     return max(found, key=lambda path: found[path])
 
 
-def decide(path: Path) -> Plan:
-    """The plan for a recorded decision. Raises RecordingError for a file that is none."""
+def read(path: Path) -> Decision:
+    """A recorded decision. Raises RecordingError for a file that is none."""
     try:
         text = path.read_bytes()
     except OSError as error:
         raise RecordingError(f"cannot read {path}: {error.strerror}") from error
-    return Decision.from_json(text, str(path)).plan()[0]
+    return Decision.from_json(text, str(path))
+
+
+def under(decision: Decision, wished: PolicySettings) -> Decision:
+    """The same decision under another policy.
+
+    Thresholds that it does not name stay as they were recorded, for they came from the models of that time.
+    """
+    recorded = {Kind(kind): threshold for kind, threshold in decision.settings.thresholds.items()}
+    return replace(decision, settings=with_default_thresholds(wished, recorded))
+
+
+def differences_as_json(comparison: Comparison) -> str:
+    """The whole comparison as one JSON object."""
+    return _COMPARISON.dump_json(comparison, indent=2).decode()
 
 
 def as_json(plan: Plan) -> str:

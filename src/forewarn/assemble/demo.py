@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from forewarn.alerts.settings import AlertSettings
 from forewarn.assemble.site import Site, SiteSettings, sources_sentence
+from forewarn.assemble.telemetry import StoreKind
 from forewarn.assemble.up import Say, start_agent
 from forewarn.clock import Clock, RealClock, SimulatedClock
 from forewarn.collect import agent
@@ -105,8 +106,10 @@ class _Demo:
         control = replace(site_settings.control, interval_s=interval_s)
         authority = replace(site_settings.authority, mode_max=Mode.AUTOMATIC if settings.moves else Mode.OBSERVE)
         policy = replace(site_settings.policy, breaker=replace(site_settings.policy.breaker, window_s=HURRIED_S))
+        store = replace(site_settings.store, kind=StoreKind.DUCKDB)  # nothing simulated goes into a site's database
         self.simulation = Simulation(settings.seed, clock, simulation)
-        self.site = Site(folder, clock, replace(site_settings, control=control, authority=authority, policy=policy))
+        own = replace(site_settings, control=control, authority=authority, policy=policy, store=store)
+        self.site = Site(folder, clock, own)
         self.own_name = _own_name(self.simulation)
         self._history_days = settings.history_days
         observed = ObservedDriver(self._own_devices, clock, redundancy=self.site.mapper.redundancy)

@@ -18,6 +18,8 @@ from typing import Any
 from forewarn.assemble.libvirt_doctor import libvirt_findings
 from forewarn.assemble.placing import DriverKind
 from forewarn.assemble.site import SiteSettings, build_forecaster, sources_sentence
+from forewarn.assemble.store_doctor import database_answers
+from forewarn.assemble.telemetry import StoreKind
 from forewarn.domain.authority import Mode
 from forewarn.domain.finding import Finding, State
 from forewarn.errors import ForewarnError, ModelError, StateError, StoreUnavailable
@@ -52,13 +54,23 @@ def controller_findings(
     yield from server_findings(server, now)
     yield from model_findings(settings)
     yield from space(folder)
+    embedded = settings.store.kind is StoreKind.DUCKDB
+    if not embedded:
+        yield from database_answers(folder, settings.store, now)
     if not _is_there(folder):
-        yield Finding("store", State.NOTE, "nothing is kept yet", "`forewarn up` makes the folder", str(folder))
+        yield Finding(
+            "state" if not embedded else "store",
+            State.NOTE,
+            "nothing is kept yet",
+            "`forewarn up` makes the folder",
+            str(folder),
+        )
     elif not os.access(folder, os.R_OK | os.X_OK):
         text = "the state folder may not be looked into: what is kept there is unknown"
         yield Finding("store", State.WARNING, text, "run this as the user of the server, or as root", str(folder))
     else:
-        yield from store_findings(folder / "telemetry.duckdb", now, running=server is not None)
+        if embedded:
+            yield from store_findings(folder / "telemetry.duckdb", now, running=server is not None)
         yield from database_findings(folder / "state.sqlite")
         yield from snapshot_findings(folder / "snapshot.json", now)
     yield from drivers if drivers is not None else driver_findings(folder, settings)

@@ -1,9 +1,9 @@
 """Trains and judges models on recordings, from what the command line says."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
 
@@ -12,16 +12,20 @@ import pyarrow.parquet as pq
 
 from forewarn.assemble import report
 from forewarn.domain.inventory import Kind
-from forewarn.errors import ConfigurationError
+from forewarn.errors import ConfigurationError, FrameError
 from forewarn.features.catalog import CATALOG
 from forewarn.features.labels import Cadence
-from forewarn.predict import backtest, registry, training
+from forewarn.predict import backtest, contest, registry, site_rows, training
 from forewarn.predict.history import Progress
-from forewarn.predict.scored import Evaluation
+from forewarn.predict.rules import RulePredictor
+from forewarn.predict.scored import Evaluation, horizon_of
 from forewarn.predict.settings import Algorithm, suited
-from forewarn.predict.shapes import LEARNED_KINDS, shape_of
+from forewarn.predict.shapes import LEARNED_KINDS, Shape, shape_of
 from forewarn.predict.trees import Card, TreesPredictor
+from forewarn.predict.versions import Registry
 from forewarn.state.snapshot import write_whole
+
+_Window = tuple[datetime | None, datetime | None, Cadence | None]
 
 
 @dataclass(frozen=True)
@@ -55,15 +59,37 @@ class Question:
 def train(order: Order, progress: Progress) -> TreesPredictor:
     """Fit and write a model. What is wrong with the order is said before the minutes of work, not after."""
     kind, until = _kind(order.kind), _day("--until", order.until)
-    algorithm = next((known for known in get_args(Algorithm) if known == order.algorithm), None)
-    if algorithm is None:
-        raise ConfigurationError(f"--algorithm {order.algorithm}: expected {' or '.join(get_args(Algorithm))}")
-    suiting = suited(shape_of(order.recording, kind), algorithm, kind)
+    if not order.out:
+        raise ConfigurationError("say where the model goes: --out DIR, or --registry URL for a candidate of a site")
+    suiting = suited(shape_of(order.recording, kind), _algorithm(order.algorithm), kind)
     settings = replace(suiting, learned_from=order.learned_from, source=order.source)
     registry.check_free(order.out)
     made = training.train(order.recording, kind, CATALOG, progress, until, settings)
     registry.save(made, order.out)
     return made
+
+
+def candidate(order: Order, url: str, judge_days: float, progress: Progress) -> dict[str, str]:
+    """Train on a site's rows but for the newest, judge it on those against the champion, and keep it beside that.
+
+    The champion is the registry's, else what comes in the package, else the rules.
+    """
+    kind, kept = _kind(order.kind), Registry(url, CATALOG)
+    rows = site_rows.read(order.recording)
+    settings = replace(suited(Shape.SITE, _algorithm(order.algorithm), kind), learned_from=order.learned_from)
+    judged_since = rows.until - horizon_of(contest.HORIZON) - timedelta(days=judge_days)
+    made = training.train(order.recording, kind, CATALOG, progress, judged_since - settings.embargo, settings)
+    champion = kept.serving(kind).model or registry.starter(kind, CATALOG) or RulePredictor(kind)
+    progress(f"judging it against {champion.name}")
+    verdict = contest.contest(made, champion, rows, made.card.outcomes_until)
+    version = kept.add(made, {**verdict.told(), "made_at": rows.until.isoformat()})
+    return {"version": version, "champion": champion.name, "refusal": verdict.refusal}
+
+
+def candidate_sentence(made: Mapping[str, str]) -> str:
+    """What came of it, in a sentence."""
+    said = made["refusal"] or f"it is not worse than {made['champion']}"
+    return f"Candidate {made['version']} is kept: {said}."
 
 
 def evaluate(question: Question, progress: Progress) -> tuple[tuple[str, Evaluation], ...]:
@@ -86,9 +112,40 @@ def evaluate(question: Question, progress: Progress) -> tuple[tuple[str, Evaluat
         pq.write_table(found.forecasts, written)
         write_whole(question.predictions, written.getvalue().to_pybytes())
     if question.report:
+        window = since, until, cadence
+        drawn = (*judged[1:], *_plain(question.recording, models[0][1], window, progress))
         progress("drawing the report")
-        write_whole(question.report, report.report(found, judged[1:]).encode())
+        write_whole(question.report, report.report(found, drawn).encode())
     return judged
+
+
+def _algorithm(text: str) -> Algorithm:
+    found: Algorithm | None = next((known for known in get_args(Algorithm) if known == text), None)
+    if found is None:
+        raise ConfigurationError(f"--algorithm {text}: expected {' or '.join(get_args(Algorithm))}")
+    return found
+
+
+def _plain(
+    recording: Path, model: TreesPredictor, window: _Window, progress: Progress
+) -> Iterator[tuple[str, Evaluation]]:
+    """Plain models of drives on the same rows: fitted on the weeks before them, on values as they stand.
+
+    None where the recording is of another shape, or tells too little of the time before the asked rows.
+    """
+    since, until, cadence = window
+    if shape_of(recording, model.kind) is not Shape.DRIVES or since is None:
+        return
+    for algorithm in get_args(Algorithm):
+        settings = replace(suited(Shape.DRIVES, algorithm), plain=True, small_share=0.0, calibrate_days=60)
+        progress(f"fitting a plain {algorithm} on what came before {since:%Y-%m-%d}")
+        try:
+            made = training.train(recording, model.kind, CATALOG, progress, since - settings.embargo, settings)
+        except FrameError as error:
+            progress(f"no plain {algorithm} to compare with: {error}")
+            continue
+        words = {"boosting": "Plain boosting", "forest": "Plain random forest"}[algorithm]
+        yield words, backtest.evaluate(recording, made, CATALOG, progress, since, until, cadence)
 
 
 def _name(url: str, model: TreesPredictor) -> str:

@@ -46,6 +46,7 @@ def report(found: Evaluation, beside: Sequence[tuple[str, Evaluation]]) -> str:
         data=json.dumps(_blank(_drawn(made))).replace("</", "<\\/"),
         plotly=_plotly(),
         overlap=found.overlaps_training,
+        plain=any(name.startswith("Plain") for name, _ in beside),
     )
 
 

@@ -3,13 +3,16 @@
 What it gets from outside is the driver, the clock and the folder in which everything is kept.
 """
 
+import socket
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 
+from forewarn import upkeep
 from forewarn.act import cordons
 from forewarn.act.cordons import Cordons, CordonSettings
 from forewarn.act.executor import Executor
@@ -20,6 +23,8 @@ from forewarn.alerts.settings import AlertSettings
 from forewarn.assemble.alerts import prepare
 from forewarn.assemble.decisions import FILE as DECISION_FILE
 from forewarn.assemble.placing import DriverSettings, Placing, place
+from forewarn.assemble.telemetry import StoreSettings, open_store
+from forewarn.assemble.write_back import WriteBack
 from forewarn.clock import Clock
 from forewarn.control import Control, ControlSettings, Hands, Memory, Rules
 from forewarn.decide.authority import AuthoritySettings
@@ -28,7 +33,7 @@ from forewarn.decide.windows import PlannedWindow
 from forewarn.domain.authority import Mode
 from forewarn.domain.events import ChangeEvent, FailureEvent
 from forewarn.domain.inventory import COMPONENT_KINDS, Kind
-from forewarn.domain.situation import LogLine, Severity
+from forewarn.domain.situation import LogLine, Severity, Snapshot
 from forewarn.domain.telemetry import Sample
 from forewarn.drivers.base import Driver, Watched
 from forewarn.drivers.libvirt.settings import LibvirtSettings
@@ -56,14 +61,15 @@ from forewarn.state.log import LogLines, LogSettings
 from forewarn.state.requests import Requests, RequestSettings
 from forewarn.state.snapshot import SnapshotFile
 from forewarn.state.windows import Windows
-from forewarn.store.duckdb import DuckDBSettings, DuckDBStore
-from forewarn.store.layout import joined
+from forewarn.store.arrivals import Arrivals, ArrivalSettings
 from forewarn.store.mapping import Mapper, MappingSettings
+from forewarn.upkeep import Upkeep, UpkeepSettings
 from forewarn.web.app import create_app
 from forewarn.web.server import Server, serve
 from forewarn.web.settings import WebSettings
 
 AUDIT_FILE = "audit.jsonl"
+JUDGED_MAX = 10_000  # forecasts of the ledger by which a model is held to its word
 DATABASE_FILE = "state.sqlite"
 
 
@@ -88,7 +94,7 @@ class PredictSettings:
 
     models: Mapping[str, str] = field(default_factory=dict)
     """Per component kind the folder or URL of a model that `forewarn train` wrote, or "rules"; a kind not named takes
-    the model that comes with Forewarn, and rules where there is none."""
+    the champion of the site's registry, else the model that comes with Forewarn, and rules where there is none."""
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.models) - set(COMPONENT_KINDS)):
@@ -101,8 +107,9 @@ class SiteSettings:
 
     driver: DriverSettings = field(default_factory=DriverSettings)
     libvirt: LibvirtSettings = field(default_factory=LibvirtSettings)
-    store: DuckDBSettings = field(default_factory=DuckDBSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
     mapping: MappingSettings = field(default_factory=MappingSettings)
+    arrivals: ArrivalSettings = field(default_factory=ArrivalSettings)
     state: StateSettings = field(default_factory=StateSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
@@ -116,6 +123,7 @@ class SiteSettings:
     control: ControlSettings = field(default_factory=ControlSettings)
     web: WebSettings = field(default_factory=WebSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    upkeep: UpkeepSettings = field(default_factory=UpkeepSettings)
 
 
 def build_forecaster(settings: PredictSettings | None = None) -> Forecaster:
@@ -128,7 +136,10 @@ def build_forecaster(settings: PredictSettings | None = None) -> Forecaster:
 
 
 def _predictors(kind: Kind, settings: PredictSettings) -> tuple[Predictor, ...]:
-    model = _model(kind, settings.models.get(kind, ""))
+    return _with_rules(kind, _model(kind, settings.models.get(kind, "")))
+
+
+def _with_rules(kind: Kind, model: TreesPredictor | None) -> tuple[Predictor, ...]:
     if model is None:
         return (RulePredictor(kind),)
     return (JointPredictor(model, CATALOG), RulePredictor(kind, acting(kind)))
@@ -171,7 +182,8 @@ class Site:
         build_alerter = prepare(settings.alerts, settings.control.interval_s, settings.web, clock)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.clock, self.settings = folder, clock, settings
-        self.store = DuckDBStore(folder / "telemetry.duckdb", settings.store)
+        self.mapper = Mapper(settings=settings.mapping)
+        self.store = open_store(folder, clock, settings.store, self.mapper)
         self.database = Database(f"sqlite:///{folder / DATABASE_FILE}", clock, settings.state.database)
         self.credentials = Credentials(self.database, settings.state.credentials)
         self.audit = Audit(self.database, folder / AUDIT_FILE, settings.state.audit)
@@ -192,9 +204,13 @@ class Site:
         )
         self.alerter = build_alerter(self.database) if build_alerter else None
         self.meters: list[Callable[[], Mapping[str, float]]] = [self.alerter.metrics] if self.alerter else []
-        self.mapper = Mapper(settings=settings.mapping)
-        self._taking = threading.Lock()
+        self.arrivals = Arrivals(self.mapper, self.store, settings.arrivals)
+        self.meters += [self.arrivals.metrics, self._of_store]
+        own = {"job": "forewarn", "instance": socket.gethostname() or "forewarn"}
+        self.write_back = WriteBack(self.store, version("forewarn"), own)
         self._placing: Placing | None = None
+        self._control: Control | None = None
+        self.upkeep = Upkeep(self._kept_up(), CATALOG, folder, clock, settings.upkeep)
         self._log(self.store.notices, Severity.WARNING)
 
     @property
@@ -223,33 +239,69 @@ class Site:
 
     def control(self, driver: Driver) -> Control:
         """The control loop over `driver`. Where no mode goes beyond `observe` it is handed nothing that could write."""
-        policy = with_default_thresholds(self.settings.policy, self.forecaster.thresholds(self.settings.policy.horizon))
-        return Control(
+        self._control = Control(
             driver if self.acts else Watched(driver),
             self.store,
             CATALOG,
             self.forecaster,
-            Rules(policy, self.settings.authority, self.settings.windows),
+            Rules(self._policy(), self.settings.authority, self.settings.windows),
             self.memory,
             self._hands(driver) if self.acts else None,
             self.clock,
             self.settings.control,
-            *([self.alerter.tell] if self.alerter else []),
+            self._tell,
         )
+        return self._control
+
+    def adopt(self, kind: Kind, model: TreesPredictor) -> None:
+        """Let another model forecast a kind, by its own thresholds, from the next cycle on."""
+        if model.card.shape not in SERVED:
+            raise ModelError(f"{model.name} learned from {model.card.shape}: it can be judged, not asked")
+        self.forecaster = self.forecaster.having(kind, _with_rules(kind, model))
+        if self._control:
+            self._control.adopt(self.forecaster, self._policy())
+
+    def start_upkeep(self, stopped: Callable[[], bool]) -> Callable[[], None]:
+        """Keep models up on a thread of its own until `stopped`; returns what waits for its end."""
+        thread = threading.Thread(target=self.upkeep.run, args=(stopped,), name="upkeep")
+        thread.start()
+        return thread.join
+
+    def _policy(self) -> PolicySettings:
+        policy = self.settings.policy
+        return with_default_thresholds(policy, self.forecaster.thresholds(policy.horizon))
+
+    def _kept_up(self) -> upkeep.Site:
+        memory = self.memory
+        return upkeep.Site(
+            store=self.store,
+            failures=memory.failures,
+            requests=memory.orders.requests,
+            moves=memory.journal.recent,
+            judged=lambda: memory.ledger.recent(JUDGED_MAX),
+            simulated=self._simulated,
+            say=lambda line: memory.log.append([line]),
+            serve=self.adopt,
+            pinned=frozenset(Kind(name) for name in self.settings.predict.models),
+        )
+
+    def _simulated(self) -> bool:
+        """Whether any host that the last cycle saw is simulated."""
+        snapshot = self.memory.snapshot.read()
+        return snapshot is not None and snapshot.simulated
+
+    def _tell(self, snapshot: Snapshot) -> None:
+        self.write_back.tell(snapshot)
+        if self.alerter:
+            self.alerter.tell(snapshot)
 
     def take(self, shown: Mapping[str, Iterable[Sample]], now: datetime) -> None:
         """Store what the hosts' exporters show, each host's scrape whole, in one batch. Safe to call from threads."""
-        self._take(shown, now, whole=True)
+        self.arrivals.take(shown, now, whole=True)
 
     def receive(self, shown: Mapping[str, Iterable[Sample]], now: datetime) -> None:
         """Store what came in one body: of each host maybe a part of a scrape alone. Safe to call from threads."""
-        self._take(shown, now, whole=False)
-
-    def _take(self, shown: Mapping[str, Iterable[Sample]], now: datetime, *, whole: bool) -> None:
-        with self._taking:  # later parts of a scrape are stored later
-            batches = [self.mapper.map(host, samples, now, whole=whole) for host, samples in shown.items()]
-            if batches:
-                self.store.append(joined(batches))
+        self.arrivals.take(shown, now, whole=False)
 
     def record(self, events: Iterable[ChangeEvent | FailureEvent]) -> None:
         """Store what an agent noticed."""
@@ -263,6 +315,10 @@ class Site:
         """What the parts of the controller count about themselves, for /metrics."""
         meters = (*self.meters, *([self._placing.metrics] if self._placing else []))
         return {name: value for meter in meters for name, value in meter().items()}
+
+    def _of_store(self) -> Mapping[str, float]:
+        refused, series = float(self.store.refused), float(self.store.size)
+        return {"forewarn_store_refused_total": refused, "forewarn_store_series": series}
 
     def serve(self) -> Server:
         """Start the pages and the API. Raises ConfigurationError where they cannot be served as configured."""
@@ -285,16 +341,13 @@ class Site:
         with ExitStack() as last:  # whatever fails on the way, the files are closed
             last.callback(self.database.close)
             last.callback(self.store.close)
-            last.callback(self._file_waiting)
+            last.callback(self.arrivals.finish)
+            last.callback(self.write_back.close)
             last.callback(self.memory.journal.leadership.release)
             if self._placing:
                 last.callback(self._placing.close)
             if self.alerter:
                 last.callback(self.alerter.close)
-
-    def _file_waiting(self) -> None:
-        with self._taking:
-            self.store.append(self.mapper.waiting())
 
     def _hands(self, driver: Driver) -> Hands:
         guards = Guards(self.settings.guards, self.memory.orders.requests.paused())

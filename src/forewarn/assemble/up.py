@@ -1,6 +1,7 @@
-"""Everything on one machine: agent, controller, embedded stores and dashboard. Nothing moves unless that is configured.
+"""Controller, embedded stores and dashboard on one machine (`serve`), and an agent of its own beside them (`up`).
 
-Where no placement service is configured (`driver.kind`), the inventory is what telemetry shows, without VMs.
+Nothing moves unless that is configured. Where no placement service is configured (`driver.kind`), the inventory is what
+telemetry shows, without VMs.
 """
 
 import socket
@@ -37,6 +38,24 @@ class UpSettings(SiteSettings):
 
 def up(folder: Path, clock: RealClock, settings: UpSettings, say: Say) -> None:
     """Collect, forecast and show until the clock is stopped; everything is kept in `folder`."""
+    name = socket.gethostname() or "this-machine"
+    _run(folder, clock, settings, say, "forewarn up", lambda site: start_agent(site, settings.agent, clock, name))
+
+
+def serve(folder: Path, clock: RealClock, settings: UpSettings, say: Say) -> None:
+    """The same without an agent: this machine is none of the hosts, unless an agent on it pushes as others do."""
+    _run(folder, clock, settings, say, "forewarn serve", lambda _: lambda: None)
+
+
+def _run(
+    folder: Path,
+    clock: RealClock,
+    settings: UpSettings,
+    say: Say,
+    command: str,
+    begin: Callable[[Site], Callable[[], None]],
+) -> None:
+    """Forecast and show until the clock is stopped; `begin` starts what else runs, and returns what ends it."""
     if settings.web.sign_in is None:
         settings = replace(settings, web=replace(settings.web, sign_in=True))
     check(settings.bmc)
@@ -45,25 +64,28 @@ def up(folder: Path, clock: RealClock, settings: UpSettings, say: Say) -> None:
         stack.callback(site.close)
         site.memory.log.append([LogLine(clock.now(), Severity.NOTICE, sources_sentence(site.forecaster))])
         control = site.control(site.driver())
+        site.upkeep.begin()
         server = site.serve()
         stack.callback(server.stop)
+        stack.callback(site.start_upkeep(lambda: clock.stopped))
+        stack.callback(clock.stop)  # comes first, so that nothing waits for a thread that sleeps
         stack.callback(start_reading(settings.alerts, site.memory.orders.windows, clock))
-        stack.callback(start_agent(site, settings.agent, clock, socket.gethostname() or "this-machine"))
+        stack.callback(begin(site))
         if settings.bmc.targets:
             watch = BmcWatch(settings.bmc, site, folder / "bmc", clock)
             site.meters.append(watch.metrics)
             stack.callback(watch.start())
         say(f"Dashboard: {server.address}   (mode {settings.authority.mode}; Ctrl-C ends it)")
         if settings.web.sign_in:
-            say(sign_in_sentence(site, server.address))
+            say(sign_in_sentence(site, server.address, command))
         control.run(lambda: clock.stopped)
 
 
-def sign_in_sentence(site: Site, address: str) -> str:
+def sign_in_sentence(site: Site, address: str, command: str) -> str:
     """An address that signs one browser in as an admin, once and soon: who sees this terminal, may."""
     console = Principal("console", Role.ADMIN)
-    code = site.credentials.make_login(console, "forewarn up")
-    site.audit.record(Deed("forewarn up", Role.ADMIN, "login.make", target=console.name, why="printed at the start"))
+    code = site.credentials.make_login(console, command)
+    site.audit.record(Deed(command, Role.ADMIN, "login.make", target=console.name, why="printed at the start"))
     minutes = site.credentials.settings.login_s / 60
     return f"Sign in: {address}/login/{code}   (once, within {minutes:.0f} minutes)"
 

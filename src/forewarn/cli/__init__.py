@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from forewarn.cli import alert, demo, doctor, failures, host, lab, models, people, settings, steer
+from forewarn.cli import alert, demo, doctor, failures, host, lab, life, models, people, settings, steer
 from forewarn.errors import ForewarnError
 
 app = typer.Typer(
@@ -19,13 +19,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 STEERING = (steer.mode, steer.pause, steer.resume, steer.abort, steer.approve, steer.release)
-for command in (host.up, demo.demo, demo.plan, doctor.doctor, models.train, models.evaluate, *STEERING):
+for command in (host.up, host.serve, demo.demo, demo.plan, doctor.doctor, models.train, models.evaluate, *STEERING):
     app.command()(command)
 app.add_typer(settings.app, name="config")
 app.add_typer(failures.app, name="failures")
 app.add_typer(steer.window_app, name="window")
 app.add_typer(steer.breaker_app, name="breaker")
 app.add_typer(alert.app, name="alert")
+app.add_typer(life.app, name="models")
 app.add_typer(lab.app, name="lab")
 app.add_typer(people.app, name="token")
 host.agent_app.command("enroll")(people.enroll)

@@ -14,6 +14,8 @@ from forewarn import config
 from forewarn.assemble.stopping import until_signal
 from forewarn.cli.common import ConfigFile, Json
 from forewarn.clock import RealClock
+from forewarn.decide.differences import compare
+from forewarn.errors import ConfigurationError
 
 DEMO_FOLDER = "forewarn-demo-"  # how the names of folders begin in which demonstrations keep their files
 
@@ -51,11 +53,26 @@ def plan(
         Path | None,
         typer.Option(help="A decision as the loop leaves it, `decision.json` of its folder; else a running demo's."),
     ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="A configuration whose `[policy]` decides in place of the recorded one.")
+    ] = None,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Show only what that policy does otherwise than the recorded one.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show what is done now and why, and every option that was rejected; exit code 2 if moves are proposed."""
     from forewarn.assemble import decisions
+    from forewarn.assemble.up import UpSettings
 
-    made = decisions.decide(snapshot or decisions.newest(Path(tempfile.gettempdir()), DEMO_FOLDER, RealClock().now()))
-    typer.echo(decisions.as_json(made) if as_json else decisions.as_text(made))
+    if diff and policy is None:
+        raise ConfigurationError("--diff compares two policies: name the other one with --policy FILE")
+    recorded = decisions.read(snapshot or decisions.newest(Path(tempfile.gettempdir()), DEMO_FOLDER, RealClock().now()))
+    decision = decisions.under(recorded, config.load(UpSettings, policy).policy) if policy else recorded
+    made, _ladder = decision.plan()
+    if diff:
+        found = compare(recorded.plan()[0], made)
+        typer.echo(decisions.differences_as_json(found) if as_json else "\n".join(found.lines()))
+    else:
+        typer.echo(decisions.as_json(made) if as_json else decisions.as_text(made))
     raise typer.Exit(2 if made.moves or made.proposals else 0)

@@ -1,14 +1,19 @@
-"""What runs on a machine: the agent of a host, or everything at once."""
+"""What runs on a machine: the agent of a host, the server that agents push to, or both at once."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from forewarn import config
 from forewarn.cli.common import STATE_FOLDER, ConfigFile, StateFolder
+
+if TYPE_CHECKING:
+    from forewarn.assemble.up import Say, UpSettings
+    from forewarn.clock import RealClock
 
 agent_app = typer.Typer()
 
@@ -37,17 +42,35 @@ def agent(
     become(config_file, smartctl_json, listen)
 
 
-def up(
-    folder: StateFolder = STATE_FOLDER,
-    port: Annotated[int | None, typer.Option(help="Port of the dashboard; 0 takes a free one.")] = None,
-    config_file: ConfigFile = None,
-) -> None:
+Port = Annotated[int | None, typer.Option(help="Port of the dashboard; 0 takes a free one.")]
+
+
+def up(folder: StateFolder = STATE_FOLDER, port: Port = None, config_file: ConfigFile = None) -> None:
     """Run agent, controller, stores and dashboard on this machine; nothing is moved unless that is configured."""
     from forewarn.assemble import up as assembly
-    from forewarn.assemble.stopping import until_signal
 
-    settings = config.load(assembly.UpSettings, config_file, os.environ)
+    _run(assembly.up, folder, port, config_file)
+
+
+def serve(folder: StateFolder = STATE_FOLDER, port: Port = None, config_file: ConfigFile = None) -> None:
+    """Run controller, stores and dashboard, without an agent: hosts' agents push here, or a Prometheus does."""
+    from forewarn.assemble import up as assembly
+
+    _run(assembly.serve, folder, port, config_file)
+
+
+def _run(
+    whole: "Callable[[Path, RealClock, UpSettings, Say], None]",
+    folder: Path,
+    port: int | None,
+    config_file: Path | None,
+) -> None:
+    """Run it with the settings as they stand, until a signal."""
+    from forewarn.assemble.stopping import until_signal
+    from forewarn.assemble.up import UpSettings
+
+    settings = config.load(UpSettings, config_file, os.environ)
     if port is not None:
         settings = replace(settings, web=replace(settings.web, port=port))
     with until_signal() as clock:
-        assembly.up(folder, clock, settings, typer.echo)
+        whole(folder, clock, settings, typer.echo)

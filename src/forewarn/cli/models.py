@@ -1,5 +1,6 @@
 """Training and judging models."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,7 @@ KindOption = Annotated[
 
 def train(
     recording: Recorded,
-    out: Annotated[str, typer.Option(help="Where the model goes: an empty folder, or any fsspec URL.")],
+    out: Annotated[str, typer.Option(help="Where the model goes: an empty folder, or any fsspec URL.")] = "",
     kind: KindOption = "disk",
     until: Annotated[str, typer.Option(help="Learn from rows before this day (UTC) only; YYYY-MM-DD.")] = "",
     learned_from: Annotated[str, typer.Option(help="What the model says that it learned from.")] = "",
@@ -33,12 +34,24 @@ def train(
     algorithm: Annotated[
         str, typer.Option(help="boosting, or forest: trees grown apart from each other.")
     ] = "boosting",
+    registry: Annotated[
+        str,
+        typer.Option(help="Instead of --out: the registry of a site, in which the model becomes a candidate, judged."),
+    ] = "",
+    judge_days: Annotated[
+        float, typer.Option(help="With --registry: days at the end of the rows on which the candidate is judged.")
+    ] = 30.0,
     as_json: Json = False,
 ) -> None:
     """Fit a failure model on recorded history and write it."""
     from forewarn.assemble import models
 
     order = models.Order(kind, recording, out, until, learned_from, source, algorithm)
+    if registry:
+        with progress() as say:
+            candidate = models.candidate(order, registry, judge_days, say)
+        typer.echo(json.dumps(candidate) if as_json else models.candidate_sentence(candidate))
+        return
     with progress() as say:
         made = models.train(order, say)
     typer.echo(models.as_json(made) if as_json else models.training_sentence(made, out))

@@ -84,6 +84,10 @@ def _write_sample(out: Path | None) -> None:
         typer.echo(text, nl=False)
         return
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise ConfigurationError(f"cannot write {out}: its folder cannot be made ({problem.strerror})") from problem
+    try:
         with out.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:

@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -20,13 +20,14 @@ from forewarn.collect.bmc.collector import BmcCollector
 from forewarn.collect.bmc.settings import BmcSettings
 from forewarn.collect.changes import ChangesCollector, ChangesSettings
 from forewarn.collect.continuity import Continuity, ContinuitySettings
-from forewarn.collect.cpu import CpuCollector
+from forewarn.collect.cpu import CpuCollector, CpuSettings
 from forewarn.collect.disk import DiskCollector, DiskSettings
 from forewarn.collect.kernel_log import KernelLogCollector, KernelLogSettings
 from forewarn.collect.lineup import Key, Lineup, key_of
-from forewarn.collect.memory import MemoryCollector
+from forewarn.collect.memory import MemoryCollector, MemorySettings
 from forewarn.collect.network import NetworkCollector, NetworkSettings
-from forewarn.collect.power import PowerCollector
+from forewarn.collect.patience import Patience
+from forewarn.collect.power import PowerCollector, PowerSettings
 from forewarn.collect.rasdaemon import RasdaemonCollector, RasdaemonSettings
 from forewarn.collect.redundancy.collector import RedundancyCollector, RedundancySettings
 from forewarn.collect.smart import RecordedSmartCollector, SmartCollector, SmartSettings
@@ -36,6 +37,8 @@ from forewarn.domain.telemetry import Sample
 from forewarn.errors import ConfigurationError, SourceAbsent
 
 log = logging.getLogger(__name__)
+
+RECORDED_SAMPLES_MAX = 5_000_000
 
 Sink = Callable[[Round], None]
 
@@ -63,6 +66,10 @@ class AgentSettings:
     interval_s: float = 15.0
     """Seconds between two rounds; the resolution of everything but SMART, which has its own interval."""
 
+    collector_timeout_s: float = 30.0
+    """Seconds that a round waits for one collector. One that takes longer, as reads of broken hardware may, is said to
+    give nothing; it is not asked again until it comes back, and then its late answer counts."""
+
     samples_max: int = 50_000
     """Most samples that one collector may give per round; the rest is dropped and named as a problem. A large
     server gives some 5,000."""
@@ -79,6 +86,15 @@ class AgentSettings:
 
     continuity: ContinuitySettings = field(default_factory=ContinuitySettings)
     """What is odd from one round to the next."""
+
+    cpu: CpuSettings = field(default_factory=CpuSettings)
+    """What is read of the CPUs."""
+
+    memory: MemorySettings = field(default_factory=MemorySettings)
+    """How counts of memory errors are taken."""
+
+    power: PowerSettings = field(default_factory=PowerSettings)
+    """Which sensors of the board are read."""
 
     disk: DiskSettings = field(default_factory=DiskSettings)
     """Which block devices are drives."""
@@ -115,14 +131,14 @@ def _smart(settings: AgentSettings, clock: Clock) -> Collector:
 
 
 TABLE: Mapping[str, Callable[[AgentSettings, Clock], Collector]] = {
-    "cpu": lambda settings, _: CpuCollector(settings.root),
-    "memory": lambda settings, _: MemoryCollector(settings.root),
+    "cpu": lambda settings, _: CpuCollector(settings.root, settings.cpu),
+    "memory": lambda settings, _: MemoryCollector(settings.root, settings.memory),
     "rasdaemon": lambda settings, clock: RasdaemonCollector(settings.root, settings.rasdaemon, settings.folder, clock),
     "disk": lambda settings, _: DiskCollector(settings.root, settings.disk),
     "smart": _smart,
     "redundancy": lambda settings, clock: RedundancyCollector(clock, settings.root, settings.redundancy),
     "network": lambda settings, clock: NetworkCollector(settings.root, settings.network, clock),
-    "power": lambda settings, _: PowerCollector(settings.root),
+    "power": lambda settings, _: PowerCollector(settings.root, settings.power),
     "bmc": lambda settings, clock: BmcCollector(settings.bmc, settings.folder, clock),
     "kernel_log": lambda settings, clock: KernelLogCollector(
         settings.root, settings.kernel_log, settings.folder, clock
@@ -164,18 +180,21 @@ def collect_once(
     clock: Clock,
     settings: AgentSettings | None = None,
     memory: Memory | None = None,
+    patience: "Patience[_Answer] | None" = None,
 ) -> Round:
     """One round: its time, every sample, what the agent tells of the round itself, and events.
 
-    With `memory` the round is compared with those before it.
+    With `memory` the round is compared with those before it; `patience` remembers which collectors hang.
     """
     settings, now = settings or AgentSettings(), clock.now()
+    patience = patience or Patience(settings.collector_timeout_s)
     samples = [Sample("forewarn_build_info", {"version": _version()}, 1.0), *_own_process()]
     events: list[Event] = []
     compared: dict[str, Sequence[Sample]] = {}
     known = memory or Memory(settings.continuity)
     for collector in collectors:
-        given = _ask(collector, clock, settings, known)
+        asking = partial(_ask, collector, clock, settings, known)
+        given = patience.ask(collector.name, asking) or _hangs(collector, settings)
         samples += (*given.samples, *given.told)
         events += given.events
         if not given.failed:
@@ -255,9 +274,22 @@ def _ask(collector: Collector, clock: Clock, settings: AgentSettings, known: Mem
     return answer
 
 
+def _hangs(collector: Collector, settings: AgentSettings) -> _Answer:
+    """The answer of a collector that has not come back."""
+    labels, answer = {"collector": collector.name}, _Answer()
+    answer.failed, why = True, f"no answer within {settings.collector_timeout_s:g} s"
+    answer.told = (
+        Sample("forewarn_collector_up", labels, 0.0),
+        Sample("forewarn_collector_problem", {**labels, "why": why}, 1.0),
+    )
+    return answer
+
+
 def once(settings: AgentSettings, clock: Clock | None = None) -> str:
     """One round as exposition text, as `forewarn agent --once` prints it. Changes are not noticed: nobody is told."""
     clock, settings = clock or RealClock(), replace(settings, folder=None)
+    if settings.smart.recorded is not None:  # a folder may hold the drives of a whole site
+        settings = replace(settings, samples_max=max(settings.samples_max, RECORDED_SAMPLES_MAX))
     return exposition.write(collect_once(build_collectors(settings, clock), clock, settings).samples)
 
 
@@ -273,13 +305,14 @@ class Agent:
         self._clock = clock
         self._settings = settings
         self._memory = Memory(settings.continuity)
+        self._patience: Patience[_Answer] = Patience(settings.collector_timeout_s)
         self._problems: dict[str, str] = {}
         self._collecting = threading.Lock()
 
     def round(self) -> Round:
         """One round, once another that goes on has ended."""
         with self._collecting:
-            return collect_once(self._collectors, self._clock, self._settings, self._memory)
+            return collect_once(self._collectors, self._clock, self._settings, self._memory, self._patience)
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Until `stop` says so: rounds at a fixed beat; a round that takes longer than the interval delays the next."""

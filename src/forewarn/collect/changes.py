@@ -19,7 +19,7 @@ from forewarn.collect import shutdown
 from forewarn.collect.base import Collected
 from forewarn.collect.dmi import read_slots
 from forewarn.collect.drives import drive_id, serial
-from forewarn.collect.files import read_text, write_whole
+from forewarn.collect.files import Kept
 from forewarn.collect.packages import Packages
 from forewarn.collect.standing import Standing
 from forewarn.collect.tree import Tree, label_text, parse_number, pattern
@@ -73,7 +73,7 @@ class ChangesCollector:
 
     def __init__(self, root: Path, folder: Path | None, clock: Clock, settings: ChangesSettings | None = None) -> None:
         self._tree, self._folder, self._clock = Tree(root), folder, clock
-        self._settings = settings or ChangesSettings()
+        self._settings, self._kept = settings or ChangesSettings(), Kept(folder, FILE)
         wanted = pattern("changes.packages", self._settings.packages)
         self._packages = Packages(self._tree, wanted, self._settings.packages_timeout_s)
         self._parts = Standing[Parts]()
@@ -81,14 +81,14 @@ class ChangesCollector:
     def collect(self) -> Iterator[Collected]:
         if self._folder is None:
             raise SourceAbsent("there is no folder in which to remember what was seen last")
-        before, now = parse(read_text(self._folder / FILE)), self._look()
+        before, now = parse(self._kept.text), self._look()
         if before is not None:
             yield from changes(before, now, self._clock.now())
             yield from self._unasked(before, now)
             now = _kept(before, now)
         shutdown.unmark(self._folder, now.boot_id)
         if now != before:
-            _remember(self._folder, now)
+            self._kept.keep(json.dumps(asdict(now)).encode())
         sources = (("boot", bool(now.boot_id or now.boot_time)), ("guests", now.guests is not None))
         yield from self._tree.report(self.name, (*sources, ("packages", bool(now.packages))))
 
@@ -257,14 +257,6 @@ def _booted(before: Seen, now: Seen) -> bool:
 
 def _boot(now: Seen) -> datetime:
     return datetime.fromtimestamp(now.boot_time, UTC)
-
-
-def _remember(folder: Path, seen: Seen) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / FILE, json.dumps(asdict(seen)).encode())
-    except OSError as problem:
-        raise SourceAbsent(f"what was seen cannot be kept in {folder}: {problem.strerror}") from problem
 
 
 def tell_stop(root: Path, folder: Path) -> None:

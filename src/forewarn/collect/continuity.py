@@ -18,6 +18,9 @@ from forewarn.domain.telemetry import Sample
 
 # The label that names the part a series is of; the first that a series has holds.
 PART_LABELS = ("device", "chip", "dimm_label", "master", "cpu")
+# Sensors and supplies of a BMC have a name instead.
+SUPPLY, SENSOR = "forewarn_psu_", "ipmi_"
+ANSWERS = "forewarn_telemetry_bmc_up"  # 0: what its collector does not show is not missing, it could not be asked
 # Shares that are counters to smartctl_exporter, and fall as a drive wears or recovers.
 SHARES = re.compile(r"smartctl_device_(available_spare(_threshold)?|percentage_used|critical_warning)")
 # The kernel itself says that these may fall a little: time is accounted in another place than it is read.
@@ -73,6 +76,7 @@ class Watched:
 
     counters: tuple[Compared, ...]
     sensors: tuple[Compared, ...]
+    answers: tuple[Compared, ...]  # of BMCs: whether each could be asked
     parts: frozenset[str]
 
 
@@ -88,19 +92,24 @@ def watch(samples: Sequence[Sample], settings: ContinuitySettings) -> Watched:
     """What of these series is to be compared; their values do not matter."""
     sensor = re.compile(settings.sensors)
     meanings = {name: _meaning(name, sensor) for name in {sample.name for sample in samples}}
-    found: dict[str, list[Compared]] = {"counter": [], "sensor": [], "": []}
+    found: dict[str, list[Compared]] = {"counter": [], "sensor": [], "answers": [], "supply": [], "": []}
     for place, sample in enumerate(samples):
         compared = Compared(hash(key_of(sample)), place, _part(sample.labels), MAY_FALL.get(sample.name, 0.0))
         found[meanings[sample.name]].append(compared)
     parts = {compared.part for every in found.values() for compared in every}
+    parts.update(samples[supply.place].labels.get("name", "") for supply in found["supply"])
     lasting = frozenset(part for part in parts if part and not part.startswith("/"))  # what is mounted comes and goes
-    return Watched(tuple(found["counter"]), tuple(found["sensor"]), lasting)
+    return Watched(tuple(found["counter"]), tuple(found["sensor"]), tuple(found["answers"]), lasting)
 
 
 def _meaning(name: str, sensor: re.Pattern[str]) -> str:
-    """`counter`, `sensor` or nothing that could be compared."""
+    """`sensor`, `answers`, `supply`, `counter`, or nothing that could be compared."""
     if sensor.fullmatch(name):
         return "sensor"
+    if name == ANSWERS:
+        return "answers"
+    if name.startswith(SUPPLY):
+        return "supply"
     return "counter" if type_of(name) == "counter" and not SHARES.fullmatch(name) else ""
 
 
@@ -147,6 +156,7 @@ class _Comparison:
         self._vanished = Counter(before.vanished)
         self._stuck: dict[str, list[Sample]] = {}
         self._beyond: Counter[str] = Counter()
+        self._silent: set[str] = set()
 
     def keep(self, failed: Iterable[str]) -> None:
         """Remember the series of collectors that could not be asked."""
@@ -170,6 +180,9 @@ class _Comparison:
         self._counters[collector] = self._count(collector, counters, given.samples)
         for part in watched.parts:
             self._parts[collector, part] = self._now_s
+        if not all(given.samples[bmc.place].value for bmc in watched.answers):
+            self._silent.add(collector)
+            self._asked[collector] = self._before.asked.get(collector, self._now_s)
 
     def _count(self, collector: str, counters: Sequence[Compared], samples: Sequence[Sample]) -> Mapping[int, float]:
         """The counters as they stand now; those that fell are counted."""
@@ -202,7 +215,7 @@ class _Comparison:
             if (collector, part) in self._parts or self._now_s - seen > self._settings.gone_for_s:
                 continue
             self._parts[collector, part] = seen
-            if collector in given and seen == self._before.asked.get(collector):
+            if collector in given.keys() - self._silent and seen == self._before.asked.get(collector):
                 self._vanished[collector] += 1
 
     def remembered(self) -> Remembered:
@@ -226,9 +239,16 @@ class _Comparison:
         for collector, stuck in sorted(self._stuck.items()):
             yield Sample("forewarn_telemetry_stuck_sensors", {"collector": collector}, float(len(stuck)))
             for sample in stuck[:STUCK_TOLD_MAX]:
-                yield Sample("forewarn_telemetry_stuck", {"collector": collector, "series": _written(sample)}, 1.0)
+                device = label_text(_device(sample))
+                labels = {"collector": collector, "device": device, "series": _written(sample)}
+                yield Sample("forewarn_telemetry_stuck", labels, 1.0)
         for collector, count in sorted(self._beyond.items()):
             yield Sample("forewarn_telemetry_not_compared", {"collector": collector}, float(count))
+
+
+def _device(sample: Sample) -> str:
+    """The part that a sensor is of; where it names none, a BMC's own name of the sensor."""
+    return _part(sample.labels) or (sample.labels.get("name", "") if sample.name.startswith(SENSOR) else "")
 
 
 def _written(sample: Sample) -> str:

@@ -6,7 +6,7 @@ is made up. Nothing here needs a privilege.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -49,6 +49,15 @@ CPU_WORDS = (
     ("physical id", "package"),
     ("core id", "core"),
 )
+
+
+@dataclass(frozen=True)
+class CpuSettings:
+    """What is read of the CPUs; `/proc` and `/sys` ask no privilege."""
+
+    clocks: bool = True
+    """Whether the clock of each core is read. Each reading wakes the core that it asks, which hosts that sell whole
+    cores may not want."""
 
 
 def parse_stat(text: str) -> Iterator[Sample]:
@@ -174,8 +183,8 @@ class CpuCollector:
 
     name = "cpu"
 
-    def __init__(self, root: Path = Path("/")) -> None:
-        self._tree = Tree(root)
+    def __init__(self, root: Path = Path("/"), settings: CpuSettings | None = None) -> None:
+        self._tree, self._settings = Tree(root), settings or CpuSettings()
         self._info: tuple[Sample, ...] = ()
         self._layout = Standing[Layout]()
 
@@ -183,7 +192,7 @@ class CpuCollector:
         """Read every CPU once; raises SourceAbsent where there is nothing to read."""
         tree = self._tree
         cpus = tree.numbered(CPUS, "cpu")
-        layout = self._layout.at((cpus, tree.words(f"{CPUS}/online")), lambda: read_layout(tree, cpus))
+        layout = self._layout.at((cpus, tree.words(f"{CPUS}/online")), lambda: self._read_layout(cpus))
         times = list(parse_stat(tree.text("proc/stat") or ""))
         frequencies, throttles = list(layout.frequencies(tree)), list(layout.throttled(tree))
         alarms = list(parse_interrupts(tree.words("proc/interrupts")))
@@ -194,3 +203,7 @@ class CpuCollector:
         yield from tree.report(self.name, ((source, bool(samples)) for source, samples in found))
         if not (times or frequencies or throttles):
             raise SourceAbsent("no CPU telemetry: /proc/stat is absent, refused or empty, and so is sysfs")
+
+    def _read_layout(self, cpus: Sequence[str]) -> Layout:
+        layout = read_layout(self._tree, cpus)
+        return layout if self._settings.clocks else replace(layout, bounds=(), clocks=())

@@ -8,19 +8,30 @@ from forewarn.domain.inventory import Kind, component_id
 
 _PARTITION = re.compile(r"((?:nvme\d+n|mmcblk)\d+)p\d+|((?:s|v|xv|h)d[a-z]+)\d+")
 _VOLUME = re.compile(r"(?:dm-|md|loop|zram|ram|sr|nbd|rbd|drbd|zd)\d.*")
+_PORT = re.compile(r"ata\d+")
 _CONTROLLER = re.compile(r"nvme\d+")
 
 
 def drive_id(tree: Tree, name: str) -> str:
     """The id of the drive that the kernel calls `name`, also by a partition; empty for what is no drive.
 
-    By its serial number where udev or sysfs tells it, else by its place on this host, without the host's name.
+    By its serial number where udev or sysfs tells it, else by its place on this host, without the host's name. A name
+    such as `ata3` is a port: the drive is what hangs on it, if one drive alone does.
     """
+    if _PORT.fullmatch(name):
+        name = _behind(tree, name)
     if not name or _VOLUME.fullmatch(name):
         return ""
     found = _PARTITION.fullmatch(name)
     drive = next(filter(None, found.groups())) if found else name
     return component_id(Kind.DISK, "", re.sub(r"(nvme\d+)n\d+", r"\1", drive), serial(tree, drive))
+
+
+def _behind(tree: Tree, port: str) -> str:
+    """The drive on a port of an ATA controller; empty where there is none or are several."""
+    names = tree.names("sys/block")
+    found = [name for name in names if port in tree.path(f"sys/block/{name}/device").resolve().parts]
+    return found[0] if len(found) == 1 else ""
 
 
 def serial(tree: Tree, drive: str) -> str:

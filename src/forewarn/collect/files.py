@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from forewarn.errors import SourceAbsent
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """Put `content` at `path` in one step: whoever is killed on the way leaves the file as it was. Raises OSError.
@@ -20,3 +22,29 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+class Kept:
+    """What a source remembers from one run of the agent to the next: one file in its folder, nothing without a folder.
+
+    >>> Kept(None, "seen.json").text
+    ''
+    """
+
+    def __init__(self, folder: Path | None, name: str) -> None:
+        self._folder, self._name = folder, name
+
+    @property
+    def text(self) -> str:
+        """What was kept, empty for nothing; it may be damaged."""
+        return read_text(self._folder / self._name) if self._folder else ""
+
+    def keep(self, content: bytes) -> None:
+        """Keep this in place of what was; the folder is made. Raises SourceAbsent where that cannot be done."""
+        if self._folder is None:
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_whole(self._folder / self._name, content)
+        except OSError as problem:
+            raise SourceAbsent(f"what was seen cannot be kept in {self._folder}: {problem.strerror}") from problem

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from forewarn.clock import Clock
 from forewarn.collect.base import Collected
 from forewarn.collect.drives import drive_id
-from forewarn.collect.files import read_text, write_whole
+from forewarn.collect.files import Kept
 from forewarn.collect.kernel_templates import TEMPLATES, Said, read
 from forewarn.collect.smart import Run, Runner
 from forewarn.collect.tree import Tree, label_text, parse_number
@@ -224,10 +224,11 @@ class KernelLogCollector:
     def __init__(
         self, root: Path, settings: KernelLogSettings, folder: Path | None, clock: Clock, reader: Reader | None = None
     ) -> None:
-        self._tree, self._settings, self._folder, self._clock = Tree(root), settings, folder, clock
+        self._tree, self._settings, self._clock = Tree(root), settings, clock
         journald = settings.source is LogSource.JOURNALD
         self._reader = reader or (JournalReader(settings) if journald else KmsgReader(self._tree, settings))
-        self._seen = Seen.from_json(read_text(folder / FILE)) if folder else Seen()
+        self._kept = Kept(folder, FILE)
+        self._seen = Seen.from_json(self._kept.text)
         self._counts: Counter[str] = Counter({template.name: 0 for template in TEMPLATES})
 
     def collect(self) -> Iterator[Collected]:
@@ -240,14 +241,13 @@ class KernelLogCollector:
                 continue
             self._counts[said.template] += 1
             if said.confidence > 0:
-                groups.setdefault(f"{said.template} {said.device}", (said, []))[1].append(line)
+                groups.setdefault(f"{said.template} {said.kind} {said.device}", (said, []))[1].append(line)
         for key, (said, lines) in groups.items():
             yield from self._tell(key, said, lines)
         for name, count in sorted(self._counts.items()):
             yield Sample("forewarn_kernel_log_lines_total", {"template": name}, float(count))
         self._forget(now)
-        if self._folder is not None:
-            self._remember(self._folder)
+        self._kept.keep(self._seen.to_json())
 
     def _tell(self, key: str, said: Said, lines: Sequence[Line]) -> Iterator[FailureEvent]:
         """One event for equal lines, unless one was told a short while ago."""
@@ -276,10 +276,3 @@ class KernelLogCollector:
         for key, storm in list(self._seen.storms.items()):
             if now - datetime.fromisoformat(storm.told_at) > over:
                 del self._seen.storms[key]
-
-    def _remember(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_whole(folder / FILE, self._seen.to_json())
-        except OSError as problem:
-            raise SourceAbsent(f"how far the log was read cannot be kept in {folder}: {problem.strerror}") from problem

@@ -8,6 +8,7 @@ not health. Addresses of errors are `rasdaemon.py`'s. Everything here is readabl
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from forewarn.collect.firmware_first import CONTROLLERS, firmware_first
@@ -18,6 +19,24 @@ from forewarn.errors import SourceAbsent
 NODES = "sys/devices/system/node"
 LOCATION = re.compile(r"(\w+) (\d+)")
 LABEL_FILE = re.compile(r"ch(\d+)_dimm_label")
+
+
+class FirmwareFirst(StrEnum):
+    """Who takes memory errors first."""
+
+    AUTO = "auto"
+    YES = "yes"
+    NO = "no"
+
+
+@dataclass(frozen=True)
+class MemorySettings:
+    """How counts of memory errors are taken."""
+
+    firmware_first: FirmwareFirst = FirmwareFirst.AUTO
+    """Whether the firmware takes corrected errors before the kernel counts them, so that zero of them is unknown and no
+    health. `auto` asks the driver and ACPI's table HEST, which is readable by root or with CAP_DAC_READ_SEARCH; say
+    `yes` or `no` where the agent may not read it, or the table is wrong."""
 
 
 def parse_meminfo(text: str) -> Iterator[Sample]:
@@ -151,13 +170,13 @@ class MemoryCollector:
 
     name = "memory"
 
-    def __init__(self, root: Path = Path("/")) -> None:
-        self._tree = Tree(root)
+    def __init__(self, root: Path = Path("/"), settings: MemorySettings | None = None) -> None:
+        self._tree, self._settings = Tree(root), settings or MemorySettings()
 
     def collect(self) -> Iterator[Sample]:
         """Read usage and error counts once; raises SourceAbsent where there is neither."""
         usage = list(parse_meminfo(self._tree.text("proc/meminfo") or ""))
-        first = firmware_first(self._tree)
+        first = self._firmware_first()
         errors = list(read_edac(self._tree))
         yield from (*usage, *telling(errors, first), *read_modules(self._tree), *read_offlined(self._tree))
         if first:
@@ -165,3 +184,9 @@ class MemoryCollector:
         yield from self._tree.report(self.name, (("meminfo", bool(usage)), ("edac", bool(errors))))
         if not usage and not errors:
             raise SourceAbsent("no memory telemetry: neither /proc/meminfo nor EDAC can be read")
+
+    def _firmware_first(self) -> str:
+        said = self._settings.firmware_first
+        if said is FirmwareFirst.AUTO:
+            return firmware_first(self._tree)
+        return "setting" if said is FirmwareFirst.YES else ""

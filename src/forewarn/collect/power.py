@@ -7,10 +7,11 @@ Names, labels and the naming of chips are node_exporter's (collectors `hwmon`, `
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from forewarn.collect.standing import NumberFile, Standing, kept, numbers
-from forewarn.collect.tree import Tree
+from forewarn.collect.tree import Tree, pattern
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import SourceAbsent
 
@@ -104,8 +105,23 @@ def hwmon_name(kind: str, element: str) -> tuple[str, float]:
     return name + suffix, factor
 
 
-def read_chips(tree: Tree) -> tuple[tuple[Sample, ...], tuple[NumberFile, ...]]:
-    """What every chip and its sensors are called, with their limits, and the files in which they measure."""
+@dataclass(frozen=True)
+class PowerSettings:
+    """Which sensors of the board are read.
+
+    Sensors ask no privilege; counters of energy (RAPL) are root's, or of who has CAP_DAC_READ_SEARCH.
+    """
+
+    chips_ignored: str = ""
+    """Regular expression over whole names of hwmon's chips, as the label `chip` has them: these are not read. For chips
+    whose bus is slow or broken; a sensor that hangs is given up by `collector_timeout_s` as well."""
+
+
+def read_chips(tree: Tree, ignored: re.Pattern[str]) -> tuple[tuple[Sample, ...], tuple[NumberFile, ...]]:
+    """What chips and their sensors are called, with their limits, and the files in which they measure.
+
+    Chips whose name is `ignored` are left alone.
+    """
     lasting: list[Sample] = []
     measured: list[NumberFile] = []
     folders = [f"{CHIPS}/{entry}" for entry in tree.names(CHIPS)]
@@ -116,6 +132,8 @@ def read_chips(tree: Tree) -> tuple[tuple[Sample, ...], tuple[NumberFile, ...]]:
         chip = device or clean_name(name) or clean_name(folder.rpartition("/")[2])
         if device and name and chips_of[device] > 1:  # several chips on one device
             chip = f"{device}_{clean_name(name)}"
+        if ignored.fullmatch(chip):
+            continue
         if name:
             lasting.append(Sample("node_hwmon_chip_names", {"chip": chip, "chip_name": clean_name(name)}, 1.0))
         labels, limits, values = _sensors(tree, folder, chip)
@@ -159,14 +177,14 @@ def _sensors(tree: Tree, folder: str, chip: str) -> tuple[list[Sample], list[Num
 class Chips:
     """The sensors of the board."""
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    def __init__(self, tree: Tree, ignored: re.Pattern[str]) -> None:
+        self._tree, self._ignored = tree, ignored
         self._layout = Standing[tuple[tuple[Sample, ...], tuple[NumberFile, ...]]]()
 
     def samples(self) -> Iterator[Sample]:
         """Every sensor of every chip."""
         stamp = tuple(self._tree.stamp(f"{CHIPS}/{entry}") for entry in self._tree.names(CHIPS))
-        lasting, measured = self._layout.at(stamp, lambda: read_chips(self._tree))
+        lasting, measured = self._layout.at(stamp, lambda: read_chips(self._tree, self._ignored))
         yield from lasting
         yield from numbers(self._tree, measured)
 
@@ -220,10 +238,12 @@ class PowerCollector:
 
     name = "power"
 
-    def __init__(self, root: Path = Path("/")) -> None:
+    def __init__(self, root: Path = Path("/"), settings: PowerSettings | None = None) -> None:
+        """Raises ConfigurationError for a setting that is no regular expression."""
         self._tree = tree = Tree(root)
+        ignored = pattern("agent.power.chips_ignored", (settings or PowerSettings()).chips_ignored)
         self._sources: Mapping[str, Callable[[], Iterator[Sample]]] = {
-            "hwmon": Chips(tree).samples,
+            "hwmon": Chips(tree, ignored).samples,
             "rapl": lambda: read_rapl(tree),
             "power_supply": lambda: read_supplies(tree),
             "thermal": lambda: read_thermal(tree),

@@ -20,7 +20,8 @@ from typing import Any
 from forewarn.clock import Clock
 from forewarn.collect.base import Collected
 from forewarn.collect.fault_mode import Address, fault_mode
-from forewarn.collect.files import read_text, write_whole
+from forewarn.collect.files import Kept
+from forewarn.collect.machine_check import CORRUPT, UNCORRECTED, is_memory_code
 from forewarn.collect.tree import Tree, label_text
 from forewarn.domain.events import FailureEvent
 from forewarn.domain.inventory import Kind, component_id
@@ -30,7 +31,6 @@ from forewarn.errors import SourceAbsent
 FILE = "rasdaemon.json"
 SOURCE = "rasdaemon"
 TABLES = ("mc_event", "mce_record", "memory_failure_event")
-_UNCORRECTED, _CORRUPT = 1 << 61, 1 << 57  # IA32_MCi_STATUS: UC and PCC (Intel SDM vol. 3, 16.3.2.2)
 # What drivers call the parts of an address: skx_edac, i10nm_edac, ghes_edac. The first name that is found counts.
 NAMES: Mapping[str, tuple[str, ...]] = {
     "rank": ("PhysicalRankId", "rank"),
@@ -39,6 +39,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "row": ("Row", "RowAddress", "row"),
     "column": ("Column", "ColumnAddress", "column", "col"),
 }
+# What firmware says of an error's width (UEFI, appendix N, memory error type), in the words of ghes_edac.
+_MULTI_BIT = re.compile(r"(?i)multi-?(?:bit|symbol)")
 _WORD = re.compile(r"(\w+):\s*(0x[0-9a-fA-F]+|\d+)")
 
 
@@ -88,10 +90,11 @@ def parse_time(text: str) -> datetime | None:
 
 @dataclass
 class Seen:
-    """What was read so far: the last row of each table, and per DIMM when an error was where."""
+    """What was read so far: the last row of each table, and per DIMM when an error was where and how many were wide."""
 
     rows: dict[str, int] = field(default_factory=dict)
     addresses: dict[str, dict[Address, datetime]] = field(default_factory=dict)
+    multi_bit: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """As it is kept between two runs."""
@@ -99,7 +102,7 @@ class Seen:
             label: [[time.isoformat(), where.rank, where.bank, where.row, where.column] for where, time in of.items()]
             for label, of in self.addresses.items()
         }
-        return json.dumps({"rows": self.rows, "addresses": found}).encode()
+        return json.dumps({"rows": self.rows, "addresses": found, "multi_bit": self.multi_bit}).encode()
 
     @classmethod
     def from_json(cls, text: str) -> "Seen":
@@ -111,9 +114,10 @@ class Seen:
                 str(label): {Address(*map(int, where)): datetime.fromisoformat(time) for time, *where in of}
                 for label, of in row["addresses"].items()
             }
+            multi_bit = {str(label): int(count) for label, count in row.get("multi_bit", {}).items()}
         except (ValueError, TypeError, KeyError, AttributeError):
             return cls()
-        return cls(rows, addresses)
+        return cls(rows, addresses, multi_bit)
 
 
 class RasdaemonCollector:
@@ -122,25 +126,28 @@ class RasdaemonCollector:
     name = "rasdaemon"
 
     def __init__(self, root: Path, settings: RasdaemonSettings, folder: Path | None, clock: Clock) -> None:
-        self._tree, self._settings, self._folder, self._clock = Tree(root), settings, folder, clock
-        self._seen = Seen.from_json(read_text(folder / FILE)) if folder else Seen()
+        self._tree, self._settings, self._clock = Tree(root), settings, clock
+        self._kept = Kept(folder, FILE)
+        self._seen = Seen.from_json(self._kept.text)
 
     def collect(self) -> Iterator[Collected]:
         """New records as counts, fault modes and failures; raises SourceAbsent without a database that can be read."""
         database = self._tree.path(str(self._settings.database).lstrip("/"))
         if not database.is_file():
             raise SourceAbsent(f"{self._settings.database} is absent: rasdaemon does not run here, or does not record")
-        seen = dict(self._seen.rows)
+        seen, multi_bit = dict(self._seen.rows), dict(self._seen.multi_bit)
         try:
             with closing(self._open(database)) as connection:
                 found = [collected for table in TABLES for collected in self._read(connection, table)]
         except sqlite3.Error as problem:
-            self._seen.rows = seen  # what was read of other tables was not told: it is read again
+            # What was read of other tables was not told: it is read again.
+            self._seen.rows, self._seen.multi_bit = seen, multi_bit
             raise SourceAbsent(f"{self._settings.database} cannot be read: {problem}") from problem
         yield from found
         yield from self._fault_modes()
-        if self._folder is not None:
-            self._remember(self._folder)
+        for label, count in sorted(self._seen.multi_bit.items()):
+            yield Sample("forewarn_dimm_multi_bit_errors_total", {"dimm_label": label}, float(count))
+        self._kept.keep(self._seen.to_json())
 
     def _open(self, database: Path) -> sqlite3.Connection:
         address = f"{database.resolve().as_uri()}?mode=ro"
@@ -163,14 +170,18 @@ class RasdaemonCollector:
         self._seen.rows[table] = max((row["id"] for row in rows), default=max(last, 0))
         yield Sample("forewarn_rasdaemon_records_total", {"table": table}, float(newest))
         for row in rows:
-            if table == "mc_event":
+            if table == "mc_event" and str(row.get("err_type", "")).lower() == "corrected":
                 self._place(row)
             if not first:  # what was there before the first look is history, and no news
                 yield from _failures(table, row)
 
     def _place(self, row: Mapping[str, Any]) -> None:
+        """Remember where a corrected error was, and whether it took several bits."""
+        if _MULTI_BIT.search(str(row.get("err_msg") or "")):
+            label = dimm_label(row)
+            self._seen.multi_bit[label] = self._seen.multi_bit.get(label, 0) + _count(row.get("err_count"))
         address, time = parse_address(str(row.get("driver_detail") or "")), parse_time(str(row.get("timestamp")))
-        if time is None or not address.known or str(row.get("err_type", "")).lower() != "corrected":
+        if time is None or not address.known:
             return
         found = self._seen.addresses.setdefault(dimm_label(row), {})
         found.pop(address, None)
@@ -189,12 +200,10 @@ class RasdaemonCollector:
         for label in [label for label, found in self._seen.addresses.items() if not found]:
             del self._seen.addresses[label]
 
-    def _remember(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_whole(folder / FILE, self._seen.to_json())
-        except OSError as problem:
-            raise SourceAbsent(f"what was read cannot be kept in {folder}: {problem.strerror}") from problem
+
+def _count(found: object) -> int:
+    """How many errors a row stands for; at least itself."""
+    return max(found, 1) if isinstance(found, int) else 1
 
 
 def dimm_label(row: Mapping[str, Any]) -> str:
@@ -219,15 +228,10 @@ def _failures(table: str, row: Mapping[str, Any]) -> Iterator[FailureEvent]:
 def _machine_check(time: datetime, row: Mapping[str, Any]) -> Iterator[FailureEvent]:
     """An uncorrected machine check is a failure; surer where the processor's context was corrupt."""
     status = int(row.get("status") or 0) & (2**64 - 1)
-    if not status & _UNCORRECTED:
+    if not status & UNCORRECTED:
         return
     kind = Kind.MEMORY if is_memory_code(status & 0xFFFF) else Kind.CPU
     bank = row.get("bank_name") or f"bank {row.get('bank')}"
     said = label_text(f"uncorrected machine check, {bank}: {row.get('error_msg') or f'status {status:#x}'}")
-    event = FailureEvent(time, "", kind, "", SOURCE, said, 0.9 if status & _CORRUPT else 0.6)
+    event = FailureEvent(time, "", kind, "", SOURCE, said, 0.9 if status & CORRUPT else 0.6)
     yield replace(event, component=component_id(Kind.CPU, "", "cpu")) if kind is Kind.CPU else event
-
-
-def is_memory_code(code: int) -> bool:
-    """Whether the low half of a machine check's status speaks of a memory controller (Intel SDM vol. 3, 16.9.2)."""
-    return code & 0xEF80 == 0x0080

@@ -2,6 +2,9 @@
 
 Asking wakes and slows drives, so it happens at an interval of its own and the answers stand in between. Each drive has
 a time limit; one that hangs or answers nonsense hides no other. Parsing is `smart_json.py`'s.
+
+Privilege: read access to the drives (group `disk`), CAP_SYS_RAWIO for ATA and SCSI, CAP_SYS_ADMIN for NVMe; recorded
+answers ask none.
 """
 
 import json
@@ -21,6 +24,8 @@ from forewarn.collect.tree import label_text
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import RecordingError, SourceAbsent
 
+# All that is wanted of a drive in one run: `--all` leaves out ATA's device statistics and the endurance of SAS drives.
+ASKED = ("--json", "--all", "--log=devstat", "--log=ssd", "--tolerance=verypermissive", "--nocheck=standby")
 INT_DIGITS_MAX = 300  # longer numbers are beyond any float
 IDENTITY, STANDBY = "smartctl_device", "forewarn_smartctl_standby"
 DOCUMENT = re.compile(r"^[ \t]*\{", re.MULTILINE)  # where smartctl's answer begins behind a wrapper's words
@@ -172,7 +177,7 @@ class SmartCollector:
 
     def _drive(self, program: str, device: str, arguments: list[str]) -> tuple[list[Sample], list[str]]:
         """One drive's samples, and what could not be read."""
-        command = [program, "--json", "--all", "--tolerance=verypermissive", "--nocheck=standby", *arguments]
+        command = [program, *ASKED, *arguments]
         try:
             return read(device, self._run(command, self._settings.timeout_s))
         except subprocess.TimeoutExpired:

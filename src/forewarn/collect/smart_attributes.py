@@ -16,13 +16,16 @@ FLAGS = ("prefailure", "updated_online", "performance", "error_rate", "event_cou
 VALUE_TYPES = (("value", ("value",)), ("worst", ("worst",)), ("thresh", ("thresh",)), ("raw", ("raw", "value")))
 ATTRIBUTE_MAX = 255
 ERROR_RATES = (1, 7, 195)
-TEMPERATURES = (194, 190)
+TEMPERATURES = (194, 190, 231)
+ALSO_UNNAMED = (194, 190)  # temperatures even where smartctl's database has no name for them
 PACKED_HOURS = (9, 240)
 BYTE, SIGN = 0xFF, 0x80
 # Drives built by Seagate; those that it took over from Samsung (HN-M...) count as Samsung does.
 SEAGATE = re.compile(r"(?i)^(?!.*(\bHN-M|samsung)).*(seagate|maxtor|\bST\d{3,})")
 SPELLED_HOURS = re.compile(r"(\d+)h\+(\d+)m")
 LEADING_NUMBER = re.compile(r"-?\d+")
+# How smartctl spells out a raw value of several numbers, the one that counts first: "8 (0 2000)", "0/142937126".
+COMPOSITE = re.compile(r"(\d+)(?: \(|/\d)")
 # Normalized values that count down from 100 as the drive wears, by the names that smartctl's database gives them. 230
 # is left out: SanDisk's Media_Wearout_Indicator counts up.
 LIFE_LEFT = re.compile(
@@ -30,6 +33,8 @@ LIFE_LEFT = re.compile(
     r"|Lifetime_Remaining%|(Percent|PCT|Perc)_(Rated_)?Life(time)?_Remain(ing)?|SSD_Remaining_Life_Perc"
     r"|Life_Remaining_Percent|Available_Life"
 )
+# Of these the normalized value may stand still at 100, and the raw value holds what is left.
+LEFT_IN_RAW = re.compile(r"(SSD_)?Remaining_Life(time_Perc|_Perc)?|Lifetime_Left|Life_Remaining_Percent")
 # These name what is used, and count it in the raw value.
 LIFE_USED = re.compile(r"(Percent|Perc)_(Rated_)?Life(time)?_Used|Drive_?Life_Used%")
 WEAR_LEVELING = "Wear_Leveling_Count"
@@ -55,7 +60,10 @@ class Attribute:
 
     @property
     def is_temperature(self) -> bool:
-        return self.number in TEMPERATURES and ("temp" in self.name.lower() or bool(UNKNOWN.fullmatch(self.name)))
+        named = "temp" in self.name.lower()
+        return self.number in TEMPERATURES and (
+            named or (self.number in ALSO_UNNAMED and bool(UNKNOWN.fullmatch(self.name)))
+        )
 
 
 def unpack(attribute: int, raw: int, model: str, text: str = "") -> int | None:
@@ -65,7 +73,8 @@ def unpack(attribute: int, raw: int, model: str, text: str = "") -> int | None:
     - 188 (command timeouts): three 16-bit counts; the lowest is of all timeouts, the others of slow commands.
     - 9 and 240: hours, as smartctl spells out minutes, half minutes and seconds (`text`), else in the lower 32 bits
       where fractions of the hour stand above.
-    - 190 and 194: degrees in the lowest byte, the lowest and highest ever above.
+    - 190, 194 and 231: degrees in the lowest byte, the lowest and highest ever above; or tenths of degrees.
+    - whatever smartctl's database spells out as several numbers, by `text`.
 
     >>> unpack(188, 8590065666, ""), unpack(7, 12834215976973, "ST3500418AS"), unpack(5, 304, "")
     (2, 2988, None)
@@ -75,13 +84,15 @@ def unpack(attribute: int, raw: int, model: str, text: str = "") -> int | None:
     if attribute in ERROR_RATES and SEAGATE.search(model):
         return (raw >> 32) & 0xFFFF
     if attribute in TEMPERATURES:
-        return _degrees(raw, text) if raw > BYTE else None
+        degrees = _degrees(raw, text)
+        return degrees if raw > BYTE or degrees != raw else None
     if attribute in PACKED_HOURS and (spelled := SPELLED_HOURS.match(text)):
         return int(spelled[1])
     bits = SMART_LOW_BITS.get(attribute)
     if bits and (attribute == 188 or raw >> bits):
         return raw & ((1 << bits) - 1)
-    return None
+    composite = COMPOSITE.match(text)
+    return int(composite[1]) if composite and int(composite[1]) != raw else None
 
 
 def _degrees(raw: int, text: str) -> int:
@@ -144,7 +155,7 @@ def celsius(found: tuple[Attribute, ...]) -> float | None:
     rows = {row.number: row for row in found if row.is_temperature and row.raw is not None}
     for number in TEMPERATURES:
         if (row := rows.get(number)) is not None and row.raw is not None:
-            return float(_degrees(row.raw, row.text) if row.raw > BYTE else row.raw)
+            return float(_degrees(row.raw, row.text))
     return None
 
 
@@ -156,6 +167,8 @@ def power_on_seconds(found: tuple[Attribute, ...]) -> float | None:
     spelled = SPELLED_HOURS.match(row.text)
     if spelled:
         return int(spelled[1]) * 3600.0 + int(spelled[2]) * 60.0
+    if composite := COMPOSITE.match(row.text):
+        return int(composite[1]) * 3600.0
     return float(row.raw & 0xFFFFFFFF) * 3600.0
 
 
@@ -167,7 +180,14 @@ def life_used(reading: Reading, found: tuple[Attribute, ...]) -> float | None:
     used = [float(row.raw) for row in found if LIFE_USED.fullmatch(row.name) and row.raw is not None]
     if used and used[0] <= BYTE:
         return used[0]
-    return next((100.0 - row.value for row in left if row.value is not None and 0.0 <= row.value <= 100.0), None)
+    return next((100.0 - value for row in left if (value := _left(row)) is not None and 0.0 <= value <= 100.0), None)
+
+
+def _left(row: Attribute) -> float | None:
+    """The share of life that is left, in percent."""
+    if LEFT_IN_RAW.fullmatch(row.name) and row.raw is not None and 0 < row.raw <= 100:
+        return float(row.raw)
+    return row.value
 
 
 def _by_maker(reading: Reading) -> int:

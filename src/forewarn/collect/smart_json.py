@@ -220,13 +220,15 @@ def _temperatures(reading: Reading, rows: tuple[Attribute, ...]) -> Iterator[Sam
     found = reading.at("temperature")
     if found is not None and not isinstance(found, Mapping):
         reading.note("temperature: not an object")
-    current = reading.at("temperature", "current")
+    current = False
     for kind in found if isinstance(found, Mapping) else ():
         degrees = _celsius(reading, "temperature", kind)
         if degrees is not None:
+            current = current or kind == "current"
             yield reading.sample("smartctl_device_temperature", degrees, temperature_type=label_text(kind))
-    if finite(current) is None:
+    if not current:
         degrees = _celsius(reading, NVME_HEALTH, "temperature")
+        degrees = _celsius(reading, "ata_sct_status", "temperature", "current") if degrees is None else degrees
         degrees = celsius(rows) if degrees is None else degrees
         if degrees is not None and CELSIUS_MIN <= degrees <= CELSIUS_MAX:
             yield reading.sample("smartctl_device_temperature", degrees, temperature_type="current")

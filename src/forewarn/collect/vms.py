@@ -55,7 +55,7 @@ class VmsSettings:
     """How this host's libvirt is asked. The collector `vms` runs where `agent.collectors` names it."""
 
     uri: str = "qemu:///system"
-    """The local libvirt; a connection that may only read is enough."""
+    """The local libvirt. Privilege: none beyond its read-only socket, which Debian opens to every user."""
 
     deadline_s: float = 5.0
     """Seconds within which it must have answered. A guest that hangs can block such a call; it is asked again beside

@@ -199,6 +199,8 @@ def ticket_closed_line(ticket: Ticket, component: Component | None, now: datetim
     name = part_name(ticket.component)
     if component is None:
         why = f"{name} is gone: it failed, or was taken out"
+    elif ticket.sound:
+        why = f"{name} shows no sign of that any more"
     elif component.spares == 0 and component.group:
         why = f"no spare of {component.group} is left, so VMs move for {name} now"
     else:

@@ -32,11 +32,27 @@ class Outlook:
         self._exposures: dict[tuple[str, timedelta], score.Exposure] = {}
 
     @cached_property
+    def _notable(self) -> tuple[FailureForecast, ...]:
+        """The forecasts that anything follows from: stale, unknown, over their threshold, or on the rung `move`.
+
+        All others, nearly all of a fleet, are looked at this once.
+        """
+        oldest, rungs, probabilities, thresholds = self._oldest, self._rungs, self._probabilities, self._thresholds
+        return tuple(
+            forecast
+            for forecast in self.situation.forecasts
+            if forecast.time < oldest
+            or not forecast.probabilities
+            or probabilities[forecast.component] > thresholds[forecast.kind]
+            or rungs[forecast.component] is Rung.MOVE
+        )
+
+    @cached_property
     def risks(self) -> Mapping[str, tuple[Risk, ...]]:
         """By host, in the order of names: its parts on the rung `move` and over their threshold, the worst first."""
         found: dict[str, list[Risk]] = {}
-        for forecast in self.situation.forecasts:
-            if self._is_stale(forecast):
+        for forecast in self._notable:
+            if self.is_stale(forecast):
                 continue
             if self._exceeds(forecast) and self._rungs[forecast.component] is Rung.MOVE:
                 found.setdefault(forecast.host, []).append(self._risk(forecast))
@@ -45,13 +61,13 @@ class Outlook:
     @cached_property
     def unknowns(self) -> tuple[FailureForecast, ...]:
         """The forecasts that say nothing, by host and part."""
-        unknown = (forecast for forecast in self.situation.forecasts if forecast.unknown)
+        unknown = (forecast for forecast in self._notable if forecast.unknown)
         return tuple(sorted(unknown, key=lambda forecast: (forecast.host, forecast.component)))
 
     @cached_property
     def stale(self) -> tuple[FailureForecast, ...]:
         """The forecasts that are too old to act on."""
-        return tuple(forecast for forecast in self.situation.forecasts if self._is_stale(forecast))
+        return tuple(forecast for forecast in self._notable if self.is_stale(forecast))
 
     @cached_property
     def blocked(self) -> Mapping[str, tuple[Refusal, str]]:
@@ -62,9 +78,8 @@ class Outlook:
                 found[host.name] = window
             elif not self.settings.silent_may_receive and host.name not in self.situation.forecasts_by_host:
                 found[host.name] = (Refusal.TARGET_RISKY, "nothing is known of its health")
-        for forecast in sorted(self.situation.forecasts, key=lambda forecast: forecast.component):
-            if forecast.host not in found and (why := self._why_blocked(forecast)):
-                found[forecast.host] = (Refusal.TARGET_RISKY, why)
+        for forecast, why in self._blocking():
+            found.setdefault(forecast.host, (Refusal.TARGET_RISKY, why))
         for name, cause in suspects(self.situation, self.ladder, self.settings.restraint).items():
             found.setdefault(name, (Refusal.TARGET_SUSPECT, cause))
         return found
@@ -107,6 +122,12 @@ class Outlook:
         component = self.component(risk)
         return component.whole_host or vm.id in component.vms
 
+    def spared(self, risk: Risk) -> bool:
+        """Whether others stand in for the part, even if all of its group fail that are over their threshold too."""
+        part = self.component(risk)
+        falling = (other for other in self.risks.get(risk.host, ()) if self.component(other).group == part.group)
+        return part.spares >= (sum(1 for _ in falling) if part.group else 1)
+
     def words(self, risk: Risk) -> str:
         """A risk in words: `disk S3Z8 of host03 fails within 7 d with p=0.41, over its threshold 0.03`."""
         return (
@@ -114,7 +135,8 @@ class Outlook:
             f"with p={risk.probability:.3g}, over its threshold {risk.threshold:.3g}"
         )
 
-    def _is_stale(self, forecast: FailureForecast) -> bool:
+    def is_stale(self, forecast: FailureForecast) -> bool:
+        """Whether a forecast is too old to act on."""
         return forecast.time < self._oldest
 
     def _exceeds(self, forecast: FailureForecast) -> bool:
@@ -124,8 +146,13 @@ class Outlook:
         probability, threshold = self._probabilities[forecast.component], self._thresholds[forecast.kind]
         return Risk(forecast.component, forecast.kind, forecast.host, probability, self.settings.horizon, threshold)
 
+    def _blocking(self) -> list[tuple[FailureForecast, str]]:
+        """The forecasts that keep their hosts from receiving, by part, each with why."""
+        found = [(forecast, why) for forecast in self._notable if (why := self._why_blocked(forecast))]
+        return sorted(found, key=lambda blocking: blocking[0].component)
+
     def _why_blocked(self, forecast: FailureForecast) -> str:
-        if self._is_stale(forecast):
+        if self.is_stale(forecast):
             age_s = (self.now - forecast.time).total_seconds()
             return f"the forecast of its {part_name(forecast.component)} is {age_s:.0f} s old"
         if self._exceeds(forecast):

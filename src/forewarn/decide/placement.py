@@ -6,17 +6,17 @@ A host that a VM is leaving carries it until the move is done, so that a failed 
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
 from forewarn.decide.migration_cost import MigrationEstimate, estimate, link_rate
 from forewarn.decide.policy import PolicySettings
-from forewarn.domain.inventory import Cluster, Host, HostState, VirtualMachine
+from forewarn.domain.inventory import Cluster, Host, HostState, VirtualMachine, listing
 from forewarn.domain.plan import Refusal, Verdict
 from forewarn.domain.situation import Workload
 
 GIB = 1024.0**3
-WORDS = 4  # of what a host lacks that a sentence names
 
 
 @dataclass(slots=True)
@@ -27,6 +27,16 @@ class _Load:
 
     def plus(self, vm: VirtualMachine, cores: float) -> "_Load":
         return _Load(self.vcpus + vm.vcpus, self.cores + cores, self.memory_bytes + vm.memory_bytes)
+
+    def add(self, vm: VirtualMachine, cores: float) -> None:
+        self.vcpus += vm.vcpus
+        self.cores += cores
+        self.memory_bytes += vm.memory_bytes
+
+    def take(self, vm: VirtualMachine, cores: float) -> None:
+        self.vcpus -= vm.vcpus
+        self.cores -= cores
+        self.memory_bytes -= vm.memory_bytes
 
 
 def _share(used: float, capacity: float) -> float:
@@ -48,13 +58,16 @@ class Projection:
         self._workloads = workloads
         self._loads = {name: _Load() for name in self._hosts}
         self._apart: dict[str, Counter[str]] = {name: Counter() for name in self._hosts}
-        for vm in sorted(cluster.vms, key=lambda vm: vm.id):  # sums of floats depend on their order
+        for vm in sorted(cluster.vms, key=attrgetter("id")):  # sums of floats depend on their order
             self._carry(vm, vm.host)
         for vm_id, target in arriving:
             arriving_vm = cluster.vm_by_id.get(vm_id)
             if arriving_vm and arriving_vm.host != target:
                 self._carry(arriving_vm, target)
         self._order = sorted(self._key(name) for name in self._hosts)
+
+    def host(self, name: str) -> Host:
+        return self._hosts[name]
 
     def ranked(self) -> Iterator[Host]:
         """Hosts from the most headroom to the least; equals by name."""
@@ -64,6 +77,14 @@ class Projection:
         """Let `target` carry this VM too, from now on."""
         del self._order[bisect_left(self._order, self._key(target))]
         self._carry(vm, target)
+        insort(self._order, self._key(target))
+
+    def leave(self, vm: VirtualMachine, target: str) -> None:
+        """Take back what `place` did."""
+        del self._order[bisect_left(self._order, self._key(target))]
+        self._loads[target].take(vm, self._cores(vm))
+        if vm.anti_affinity:
+            self._apart[target][vm.anti_affinity] -= 1
         insort(self._order, self._key(target))
 
     def utilization(self, target: str, vm: VirtualMachine | None = None) -> float:
@@ -90,14 +111,18 @@ class Projection:
     def workload(self, vm: VirtualMachine) -> Workload | None:
         return self._workloads.get(vm.id)
 
-    def _with(self, target: str, vm: VirtualMachine) -> _Load:
+    def _cores(self, vm: VirtualMachine) -> float:
         workload = self._workloads.get(vm.id)
-        return self._loads[target].plus(vm, workload.cpu_cores if workload else float(vm.vcpus))
+        return workload.cpu_cores if workload else float(vm.vcpus)
+
+    def _with(self, target: str, vm: VirtualMachine) -> _Load:
+        return self._loads[target].plus(vm, self._cores(vm))
 
     def _carry(self, vm: VirtualMachine, name: str) -> None:
-        if name in self._loads:
-            self._loads[name] = self._with(name, vm)
-            self._apart[name][vm.anti_affinity] += 1
+        if load := self._loads.get(name):
+            load.add(vm, self._cores(vm))
+            if vm.anti_affinity:
+                self._apart[name][vm.anti_affinity] += 1
 
     def _key(self, name: str) -> tuple[float, str]:
         host, load = self._hosts[name], self._loads[name]
@@ -137,10 +162,16 @@ def suitable(
     return tuple(found), search.verdicts()
 
 
-def listing(words: Collection[str]) -> str:
-    """Words in their order, at most a few of them: `bridge:br0, machine:q35 and 3 more`."""
-    first, more = sorted(words)[:WORDS], len(words) - WORDS
-    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
+def fit(
+    vm: VirtualMachine,
+    host: Host,
+    projection: Projection,
+    blocked: Mapping[str, tuple[Refusal, str]],
+    ceiling: float,
+    settings: PolicySettings,
+) -> Target | None:
+    """This one host as a target of the VM, if it is suitable."""
+    return _Search(vm, "", projection, blocked, ceiling, settings).weigh(host)
 
 
 class _Search:

@@ -1,25 +1,27 @@
 """From a situation to a plan: which VM goes where, in what order and why, and why everything else stays.
 
 The rule: for each host and component whose risk exceeds its threshold, each VM of HIGH criticality goes to the first
-suitable host, never the one it is on. Other VMs go only if what they stand to lose outweighs what the move costs. All
-of it is a pure function: the same situation, settings and time give the same plan, in whatever order things are listed.
+suitable host, never the one it is on. Other VMs go only if what they stand to lose outweighs what the move costs. The
+policy `cost_benefit` asks of HIGH VMs, too, that the part lies in their path and that the move can be done in time, and
+lets the others wait while waiting costs less. All of it is a pure function: the same situation, settings and time give
+the same plan, in whatever order things are listed.
 """
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from forewarn.decide import score
+from forewarn.decide.candidates import Candidate, candidates, urgency
 from forewarn.decide.migration_cost import learned
 from forewarn.decide.outlook import Outlook
-from forewarn.decide.placement import Projection, Target, suitable
-from forewarn.decide.policy import PolicySettings
+from forewarn.decide.placement import Projection, fit, suitable
+from forewarn.decide.policy import THRESHOLD, PolicySettings
 from forewarn.decide.remarks import cordons, held_back, stopped_because, tickets, watched
+from forewarn.decide.repacking import Repacking
 from forewarn.decide.restraint import contested, resting, window_of
-from forewarn.domain.inventory import Criticality, HostState, VirtualMachine, VmState
-from forewarn.domain.plan import COST_BENEFIT, PROACTIVE_FAILURE_AVOIDANCE, Move, Plan, Refusal, Verdict
-from forewarn.domain.risk import HORIZONS, Risk
+from forewarn.decide.weighing import Placement, Weighing
+from forewarn.domain.inventory import Criticality, Host, HostState, VirtualMachine, VmState
+from forewarn.domain.plan import Move, Plan, Refusal, Verdict
 from forewarn.domain.situation import LadderStep, Situation
 
 
@@ -28,60 +30,10 @@ def plan(situation: Situation, ladder: tuple[LadderStep, ...], settings: PolicyS
     settings = replace(settings, migration=learned(settings.migration, situation.recent))
     outlook = Outlook(situation, settings, ladder, now)
     planning = _Planning(outlook, now)
-    for candidate in sorted(_candidates(outlook), key=_urgency):
+    for candidate in sorted(candidates(outlook), key=urgency):
         planning.decide(candidate)
+    planning.repack()
     return planning.finished()
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A VM on a host that has parts over their threshold. `risk` is the one for which it would move."""
-
-    vm: VirtualMachine
-    risk: Risk
-    reached: bool  # whether the part lies in the VM's path
-    staying: float  # P(interrupted within the horizon) where it is
-    stake: float  # what an interruption costs, in weighted minutes
-
-    @property
-    def high(self) -> bool:
-        return self.vm.criticality is Criticality.HIGH
-
-    @property
-    def rule(self) -> str:
-        return PROACTIVE_FAILURE_AVOIDANCE if self.high else COST_BENEFIT
-
-
-def _candidates(outlook: Outlook) -> Iterator[_Candidate]:
-    settings = outlook.settings
-    for host, risks in outlook.risks.items():
-        exposure = outlook.exposure(host, settings.horizon)
-        for vm in outlook.cluster.vms_by_host.get(host, ()):
-            reaching = next((risk for risk in risks if outlook.reaches(risk, vm)), None)
-            staying, stake = exposure.interruption(vm.id), score.loss(vm, settings)
-            yield _Candidate(vm, reaching or risks[0], reaching is not None, staying, stake)
-
-
-def _urgency(candidate: _Candidate) -> tuple[bool, float, float, str]:
-    """HIGH VMs first; then what is lost by staying, per byte to be moved; then the worst risk."""
-    vm, risk = candidate.vm, candidate.risk
-    expected = candidate.staying * candidate.stake / max(1, vm.memory_bytes)
-    return not candidate.high, -expected, -risk.probability / max(risk.threshold, 1e-12), vm.id
-
-
-@dataclass(frozen=True, slots=True)
-class _Worth:
-    """A move weighed against staying, in weighted minutes of outage."""
-
-    benefit: float
-    cost: float
-
-    @property
-    def net(self) -> float:
-        return self.benefit - self.cost
-
-    def __str__(self) -> str:
-        return f"benefit {self.benefit:.3g}, cost {self.cost:.3g} weighted minutes of outage"
 
 
 class _Planning:
@@ -91,24 +43,91 @@ class _Planning:
         self._outlook, self._settings, self._now = outlook, outlook.settings, now
         arriving = sorted(outlook.under_way.items())
         self._projection = Projection(outlook.cluster, outlook.situation.workload_by_vm, arriving)
-        self._moves: list[Move] = []
+        self._weighing = Weighing(outlook)
+        self._placed: dict[str, Placement] = {}
+        self._homeless: list[Candidate] = []
         self._verdicts: list[Verdict] = []
 
-    def decide(self, candidate: _Candidate) -> None:
+    def decide(self, candidate: Candidate) -> None:
         """Plan a move of this VM, or say why it stays."""
-        staying = self._obstacle(candidate.vm) or self._pointless(candidate)
-        if staying:
+        if staying := self._obstacle(candidate.vm) or self._pointless(candidate):
             self._stays(candidate, *staying)
             return
-        ceiling = self._settings.utilization_ceiling_high if candidate.high else self._settings.utilization_ceiling
-        targets, passed = suitable(
-            candidate.vm, candidate.risk.component, self._projection, self._outlook.blocked, ceiling, self._settings
-        )
+        options, passed = self._search(candidate)
         self._verdicts += passed
-        if targets:
-            self._weigh(candidate, targets[0])
+        if not options:
+            self._stranded(candidate, passed)
+            return
+        found = options[0]
+        if against := self._weighing.against(found.candidate, found.target, found.worth):
+            self._stays(candidate, *against, found.target.host.name)
         else:
-            self._stays(candidate, *_nowhere(candidate, passed))
+            self._placed[candidate.vm.id] = found
+            self._projection.place(candidate.vm, found.target.host.name)
+
+    def repack(self) -> None:
+        """Try again for those that found no room, and for those that gave way, until nothing gets better."""
+        hosts, trials = self._settings.targets_weighed, self._settings.exchanges_per_plan
+        repacking = Repacking(self._projection, self._placed, self._fit, self._find, hosts, trials)
+        waiting = {
+            candidate.vm.id: (candidate, f"no host can take {candidate.vm.name}") for candidate in self._homeless
+        }
+        better = bool(waiting)
+        while better:
+            better = False
+            for candidate, _why in list(waiting.values()):
+                if exchange := repacking.settle(candidate):
+                    better = True
+                    del waiting[candidate.vm.id]
+                    why = f"its place goes to {candidate.vm.name}, which gains more"
+                    waiting |= {displaced.vm.id: (displaced, why) for displaced in exchange.homeless}
+        for candidate, why in waiting.values():
+            self._stays(candidate, Refusal.NO_SUITABLE_HOST, why)
+
+    def _search(self, candidate: Candidate) -> tuple[list[Placement], tuple[Verdict, ...]]:
+        """The first suitable hosts, the best first, and the verdicts on those passed over.
+
+        Of hosts where a VM gains nearly the same, the one with the most headroom is the best: no plan shall crowd one
+        host for a hair's breadth of risk.
+        """
+        wanted = 1 if self._settings.policy == THRESHOLD else self._settings.targets_weighed
+        vm, part, ceiling = candidate.vm, candidate.risk.component, self._ceiling(candidate)
+        targets, passed = suitable(vm, part, self._projection, self._outlook.blocked, ceiling, self._settings, wanted)
+        options = [Placement(candidate, target, self._weighing.worth(candidate, target)) for target in targets]
+        most = max((option.worth.net for option in options), default=0.0)
+        enough = most - self._settings.indifference * abs(most)
+        return sorted(options, key=lambda option: -min(option.worth.net, enough)), passed
+
+    def _find(self, candidate: Candidate) -> Placement | None:
+        """The best place for which everything speaks, if there is one."""
+        return next((option for option in self._search(candidate)[0] if self._speaks_for(option)), None)
+
+    def _fit(self, candidate: Candidate, host: Host) -> Placement | None:
+        """This host as such a place."""
+        ceiling = self._ceiling(candidate)
+        target = fit(candidate.vm, host, self._projection, self._outlook.blocked, ceiling, self._settings)
+        option = Placement(candidate, target, self._weighing.worth(candidate, target)) if target else None
+        return option if option and self._speaks_for(option) else None
+
+    def _speaks_for(self, option: Placement) -> bool:
+        """Whether the move pays, and leaves what this plan sends there besides below its own ceiling."""
+        name = option.target.host.name
+        arriving = (each.candidate for each in self._placed.values() if each.target.host.name == name)
+        if any(option.target.utilization > self._ceiling(other) for other in arriving):
+            return False
+        return self._weighing.against(option.candidate, option.target, option.worth) is None
+
+    def _stranded(self, candidate: Candidate, passed: tuple[Verdict, ...]) -> None:
+        """No host can take the VM: for want of room, which others may give, or for good."""
+        refusal, why = _nowhere(candidate, passed)
+        if refusal is Refusal.NO_SUITABLE_HOST and self._settings.policy != THRESHOLD:
+            self._homeless.append(candidate)
+        else:
+            self._stays(candidate, refusal, why)
+
+    def _ceiling(self, candidate: Candidate) -> float:
+        high = candidate.vm.criticality is Criticality.HIGH
+        return self._settings.utilization_ceiling_high if high else self._settings.utilization_ceiling
 
     def _obstacle(self, vm: VirtualMachine) -> tuple[Refusal, str] | None:
         """What keeps the VM where it is, whatever it stands to lose."""
@@ -148,53 +167,31 @@ class _Planning:
         return Refusal.BACK_OFF, f"its last move did not succeed {passed_s:.0f} s ago; {left_alone}"
 
     def _at_limit(self) -> tuple[Refusal, str] | None:
-        if len(self._moves) < self._settings.moves_per_plan:
+        if len(self._placed) < self._settings.moves_per_plan:
             return None
         return Refusal.LIMIT, f"this plan already holds {self._settings.moves_per_plan} moves"
 
-    def _pointless(self, candidate: _Candidate) -> tuple[Refusal, str] | None:
-        """Why a VM that is not HIGH cannot gain from leaving, wherever it went."""
-        if candidate.high:
+    def _pointless(self, candidate: Candidate) -> tuple[Refusal, str] | None:
+        """Why a VM that no rule binds cannot gain from leaving, wherever it went."""
+        if candidate.bound:
             return None
         if not candidate.reached:
             return Refusal.NOT_IN_PATH, "the part is not proven to be in its path"
         most = candidate.staying * candidate.stake
         if most > self._settings.margin_minutes:
             return None
-        return self._why_not(candidate), (
+        return self._weighing.refusal(candidate), (
             f"it stands to lose {most:.3g} weighted minutes of outage, interrupted with p={candidate.staying:.3g}; "
             f"the margin is {self._settings.margin_minutes:g}"
         )
 
-    def _weigh(self, candidate: _Candidate, target: Target) -> None:
-        worth = self._worth(candidate, target)
-        if candidate.high or worth.net > self._settings.margin_minutes:
-            self._moves.append(self._move(candidate, target, worth))
-            self._projection.place(candidate.vm, target.host.name)
-        else:
-            text = f"going to {target.host.name} does not pay: {worth}, margin {self._settings.margin_minutes:g}"
-            self._stays(candidate, self._why_not(candidate), text, target.host.name)
-
-    def _worth(self, candidate: _Candidate, target: Target) -> _Worth:
-        vm, settings = candidate.vm, self._settings
-        first_hour = self._outlook.exposure(vm.host, HORIZONS[0]).interruption(vm.id)
-        arriving = self._outlook.exposure(target.host.name, settings.horizon).whole_host
-        return _Worth(
-            score.benefit(candidate.stake, candidate.staying, first_hour, arriving, target.estimate),
-            score.cost(vm, target.estimate, len(self._outlook.moved_lately.get(vm.id, ())), settings),
-        )
-
-    def _why_not(self, candidate: _Candidate) -> Refusal:
-        spared = self._outlook.component(candidate.risk).spares > 0
-        return Refusal.REDUNDANT if spared else Refusal.DOES_NOT_PAY
-
-    def _move(self, candidate: _Candidate, target: Target, worth: _Worth) -> Move:
+    def _move(self, placement: Placement) -> Move:
+        candidate, target, worth = placement.candidate, placement.target, placement.worth
         vm, risk, estimate = candidate.vm, candidate.risk, target.estimate
-        ceiling = self._settings.utilization_ceiling_high if candidate.high else self._settings.utilization_ceiling
         reason = (
             f"VM {vm.name} ({vm.criticality.upper()}) goes from {vm.host} to {target.host.name}, "
             f"because {self._outlook.words(risk)}; {worth}; "
-            f"{target.host.name} is then {target.utilization:.0%} utilized, ceiling {ceiling:.0%}"
+            f"{target.host.name} is then {target.utilization:.0%} utilized, ceiling {self._ceiling(candidate):.0%}"
         )
         generation = self._outlook.cluster.generation
         return Move(
@@ -219,14 +216,14 @@ class _Planning:
             stop_ms=estimate.stop_ms,
         )
 
-    def _stays(self, candidate: _Candidate, refusal: Refusal, why: str, target: str = "") -> None:
+    def _stays(self, candidate: Candidate, refusal: Refusal, why: str, target: str = "") -> None:
         vm, risk = candidate.vm, candidate.risk
         text = f"VM {vm.name} ({vm.criticality.upper()}) stays on {vm.host} although {self._outlook.words(risk)}: {why}"
         self._verdicts.append(Verdict(vm.id, vm.host, risk.component, refusal, text, target))
 
     def finished(self) -> Plan:
         """The plan, with its moves in the order in which they are to start."""
-        moves = tuple(sorted(self._moves, key=_order))
+        moves = tuple(sorted((self._move(placement) for placement in self._placed.values()), key=_order))
         verdicts = (*self._verdicts, *watched(self._outlook))
         stopped = stopped_because(self._outlook.situation)
         if stopped:
@@ -242,7 +239,7 @@ def _order(move: Move) -> tuple[bool, float, str]:
     return move.criticality is not Criticality.HIGH, -(move.benefit - move.cost) / move.duration_s, move.vm
 
 
-def _nowhere(candidate: _Candidate, passed: tuple[Verdict, ...]) -> tuple[Refusal, str]:
+def _nowhere(candidate: Candidate, passed: tuple[Verdict, ...]) -> tuple[Refusal, str]:
     others = [verdict for verdict in passed if verdict.refusal is not Refusal.TARGET_SAME_HOST]
     if others and all(verdict.refusal is Refusal.NO_CONVERGENCE for verdict in others):
         return Refusal.NO_CONVERGENCE, "it dirties memory faster than any link can copy it"

@@ -7,15 +7,18 @@ been clearly lower for enough cycles. `watch` is no action. An unknown risk rais
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from forewarn.decide.breaker import BreakerSettings
 from forewarn.decide.migration_cost import MigrationSettings
 from forewarn.decide.restraint import RestraintSettings
+from forewarn.decide.stopping import StoppingSettings
 from forewarn.domain.inventory import Criticality, Kind
 from forewarn.domain.risk import HORIZONS, FailureForecast
 from forewarn.domain.situation import LadderStep, Rung, Situation
 
-POLICIES = ("threshold",)
+THRESHOLD, COST_BENEFIT = "threshold", "cost_benefit"
+POLICIES = (THRESHOLD, COST_BENEFIT)
 
 
 def _weights() -> Mapping[str, float]:
@@ -26,8 +29,10 @@ def _weights() -> Mapping[str, float]:
 class PolicySettings:
     """What decides whether a VM moves, and where to. The unit of benefit and cost is the weighted minute of outage."""
 
-    policy: str = "threshold"
-    """Name of the policy. `threshold`: HIGH VMs leave once a part's risk exceeds its threshold; others if it pays."""
+    policy: str = COST_BENEFIT
+    """Name of the policy. `threshold`: HIGH VMs leave once a part's risk exceeds its threshold; others if it pays.
+    `cost_benefit`: the same of HIGH VMs where the part lies in their path and nothing stands in for it, as long as the
+    move can still be done in time; whatever else moves has to pay, and to pay more now than in an hour."""
 
     horizon_s: float = 604_800.0
     """Time ahead in seconds within which a failure counts, at most 30 days; a week leaves time to act and to repair."""
@@ -92,6 +97,15 @@ class PolicySettings:
     moves_per_plan: int = 1000
     """Moves in one plan at most; the next cycle plans on."""
 
+    targets_weighed: int = 16
+    """Suitable hosts that are compared for each VM, those with the most headroom; `threshold` takes the first one."""
+
+    indifference: float = 0.01
+    """Share (0..1) of the greatest gain by which a host may gain less and still be taken for its headroom."""
+
+    exchanges_per_plan: int = 2000
+    """Exchanges of planned moves that are tried at most to make room for VMs that found none (`cost_benefit`)."""
+
     verdicts_per_vm: int = 5
     """Rejected targets that a plan names one by one for each VM; the rest is summed up in one verdict."""
 
@@ -100,6 +114,9 @@ class PolicySettings:
 
     migration: MigrationSettings = field(default_factory=MigrationSettings)
     """What is assumed about live migrations."""
+
+    stopping: StoppingSettings = field(default_factory=StoppingSettings)
+    """When a move is made now rather than later (`cost_benefit`)."""
 
     restraint: RestraintSettings = field(default_factory=RestraintSettings)
     """When to leave things alone."""
@@ -119,7 +136,7 @@ class PolicySettings:
                 raise ValueError(f"thresholds.{kind} is {value:g}; it lies above 0 and at most at 1")
         if missing := sorted(set(Criticality) - set(self.weights)):
             raise ValueError(f"weights lacks {missing[0]}")
-        for name in ("hold_up_cycles", "hold_down_cycles", "moves_per_plan"):
+        for name in ("hold_up_cycles", "hold_down_cycles", "moves_per_plan", "targets_weighed"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is at least 1")
 
@@ -155,6 +172,24 @@ def climb(step: LadderStep | None, forecast: FailureForecast, settings: PolicySe
     return _descend(step, probability, threshold, above, settings, now)
 
 
+def _rests(step: LadderStep, probability: float | None, watch_mark: float) -> bool:
+    """Whether a part that is clear stays so, as nearly all of a fleet do: `climb` would return the step that it got."""
+    if step.rung is not Rung.CLEAR or step.cycles_above or step.cycles_below or probability is None:
+        return False
+    return probability <= watch_mark
+
+
+def _climbed(
+    step: LadderStep | None, forecast: FailureForecast, situation: Situation, settings: PolicySettings, now: datetime
+) -> LadderStep:
+    """One step of the ladder; what was learned from simulated faults never goes past watch on a host that is real."""
+    after = climb(step, forecast, settings, now)
+    host = situation.cluster.host_by_name.get(forecast.host)
+    if not forecast.only_watch or after.rung in (Rung.CLEAR, Rung.WATCH) or (host and host.simulated):
+        return after
+    return _onto(after, Rung.WATCH, now, after.cycles_above, after.cycles_below)
+
+
 def _descend(
     step: LadderStep, probability: float, threshold: float, above: int, settings: PolicySettings, now: datetime
 ) -> LadderStep:
@@ -180,7 +215,13 @@ def next_ladder(situation: Situation, settings: PolicySettings, now: datetime) -
     A part without a forecast keeps its step while the inventory has it, and leaves the ladder with the inventory.
     """
     before = {step.component: step for step in situation.ladder}
-    after = {f.component: climb(before.get(f.component), f, settings, now) for f in situation.forecasts}
+    horizon, marks = settings.horizon, {kind: settings.watch_share * settings.threshold(kind) for kind in Kind}
+    after: dict[str, LadderStep] = {}
+    for forecast in situation.forecasts:
+        step = before.get(forecast.component)
+        if step is None or not _rests(step, forecast.within(horizon), marks[forecast.kind]):
+            step = _climbed(step, forecast, situation, settings, now)
+        after[forecast.component] = step
     present = situation.cluster.component_by_id
-    kept = {name: step for name, step in before.items() if name not in after and name in present}
-    return tuple(step for _, step in sorted({**after, **kept}.items()))
+    kept = (step for name, step in before.items() if name not in after and name in present)
+    return tuple(sorted((*after.values(), *kept), key=attrgetter("component")))

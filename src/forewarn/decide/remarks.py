@@ -58,11 +58,15 @@ def cordons(outlook: Outlook) -> Iterator[Cordon]:
 
 
 def tickets(outlook: Outlook) -> Iterator[Ticket]:
-    """The parts over their threshold where moving VMs is not the answer."""
+    """The parts over their threshold where moving VMs is not the answer, and sound ones that something else ails."""
     for host, risks in outlook.risks.items():
         for risk in risks:
             if why := ticket_because(outlook.component(risk)):
                 yield Ticket(host, risk.component, risk.kind, f"{outlook.words(risk)}; {why}")
+    suspected = {risk.component for risks in outlook.risks.values() for risk in risks}
+    for forecast in outlook.situation.forecasts:
+        if forecast.look_at and forecast.component not in suspected and not outlook.is_stale(forecast):
+            yield Ticket(forecast.host, forecast.component, forecast.kind, forecast.look_at, sound=True)
 
 
 def ticket_because(component: Component) -> str:

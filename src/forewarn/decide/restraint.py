@@ -85,8 +85,8 @@ def suspects(situation: Situation, ladder: tuple[LadderStep, ...], settings: Res
     A cause is a rack in which several hosts show the same sign (heat, power), or a model of part that shows the same
     sign in several hosts (a batch, a firmware).
     """
-    rungs = {step.component: step.rung for step in ladder}
-    raised = [f for f in situation.forecasts if not f.unknown and rungs.get(f.component, Rung.CLEAR) is not Rung.CLEAR]
+    climbed = {step.component for step in ladder if step.rung is not Rung.CLEAR}
+    raised = [f for f in situation.forecasts if f.component in climbed and not f.unknown]
     found: dict[str, str] = {}
     for cause, forecasts in _by_cause(raised, situation.cluster).items():
         hosts = {forecast.host for forecast in forecasts}

@@ -4,18 +4,17 @@ A part that fails is no outage yet. It interrupts a VM only if it lies in the VM
 it, only once more of its group have failed than there are spares. Failures of different parts are taken as independent.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from forewarn.decide.migration_cost import MigrationEstimate
 from forewarn.decide.policy import PolicySettings
+from forewarn.decide.stopping import in_time
 from forewarn.domain.inventory import Component, Kind, VirtualMachine
-from forewarn.domain.risk import HORIZONS, FailureForecast
+from forewarn.domain.risk import FailureForecast
 
 GIB = 1024.0**3
-HOUR_S = HORIZONS[0].total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +98,9 @@ def benefit(stake: float, staying: float, first_hour: float, arriving: float, es
     """What a move saves, in weighted minutes.
 
     `stake` is the VM's loss, `staying` P(interrupted) at its host, `arriving` the same at the target. A move saves
-    nothing if the source fails before it is done; `first_hour` is P(interrupted) at the source within an hour, whose
-    hazard is taken to be constant for as long as the move takes.
+    nothing if the source fails before it is done; `first_hour` is P(interrupted) at the source within an hour.
     """
-    in_time = math.pow(1.0 - first_hour, estimate.duration_s / HOUR_S)
-    return stake * (staying * in_time - arriving)
+    return stake * (staying * in_time(first_hour, estimate.duration_s) - arriving)
 
 
 def cost(vm: VirtualMachine, estimate: MigrationEstimate, moved_lately: int, settings: PolicySettings) -> float:

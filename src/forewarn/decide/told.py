@@ -54,14 +54,15 @@ def _open(before: Told, situation: Situation, plan: Plan, ladder: Sequence[Ladde
     """The plan's tickets, and the earlier ones whose part has not come down the ladder.
 
     A part that has gone silent or dips below its threshold keeps its ticket; one without a spare left, for which VMs
-    move now, does not.
+    move now, does not. Where the part is sound, the ticket ends with its cause, unless nothing is heard of that.
     """
     risky = {step.component for step in ladder if step.rung is Rung.MOVE}
+    unknown = {forecast.component for forecast in situation.forecasts if forecast.unknown}
     parts = situation.cluster.component_by_id
     kept = {
         part: ticket
         for part, ticket in before.tickets.items()
-        if part in risky and part in parts and ticket_because(parts[part])
+        if part in parts and (part in unknown if ticket.sound else part in risky and ticket_because(parts[part]))
     }
     return kept | {ticket.component: ticket for ticket in plan.tickets}
 

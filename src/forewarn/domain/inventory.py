@@ -1,10 +1,12 @@
 """What is where: hosts, their components, their virtual machines, and the snapshot that holds all three."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
+
+from forewarn.domain.hypervisor import Hypervisor
 
 
 class Kind(StrEnum):
@@ -70,6 +72,7 @@ class Host:
 
     `offers` holds what a VM can need of a host, as words that only drivers read (`bridge:br0`, `storage:/srv/shared`).
     `seen_at` is when the driver last heard of a host that it does not hear now; what it says of it is that old.
+    `unheard_because` says why it does not hear it, also of a host that it never heard.
     """
 
     name: str
@@ -85,6 +88,26 @@ class Host:
     aggregates: tuple[str, ...] = ()  # sets of hosts that are ruled together, by name
     offers: frozenset[str] = frozenset()
     seen_at: datetime | None = None
+    unheard_because: str = ""
+    hypervisor: Hypervisor | None = None
+
+    @property
+    def standing(self) -> str:
+        """Its state as a tag beside its name; one that its driver does not hear is unreachable."""
+        return "unreachable" if self.unheard_because else self.state.value
+
+
+WORDS = 4  # of what hosts offer that a sentence names
+
+
+def listing(offers: Collection[str]) -> str:
+    """What hosts offer, at most a few of them.
+
+    >>> listing({"virt:kvm", "bridge:br0"}), listing(set("abcdef"))
+    ('bridge:br0, virt:kvm', 'a, b, c, d and 2 more')
+    """
+    first, more = sorted(offers)[:WORDS], len(offers) - WORDS
+    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True, slots=True)

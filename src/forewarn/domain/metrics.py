@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from forewarn.domain.inventory import Kind
 from forewarn.domain.power_metrics import POWER_METRICS
 from forewarn.domain.telemetry import Combine, Metric
+from forewarn.domain.telemetry_metrics import BMC_METRICS, CPU_CHIPS, PSU, oddities
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ CPU_METRICS = (
         "node_hwmon_temp_celsius",
         "temperature of the hottest CPU sensor",
         "celsius",
-        where=(("chip", "platform_coretemp_.*|.*k10temp.*|pci0000:00_0000:00[_:]1[89a-f]_3|.*cpu.*"),),
+        where=(("chip", CPU_CHIPS),),
     ),
     Metric(
         "cpu_core_throttles",
@@ -221,6 +222,7 @@ MEMORY_METRICS = (
         "addresses",
         device_label="dimm_label",
     ),
+    _dimm("dimm_multi_bit", "forewarn_dimm_multi_bit_errors_total", "corrected errors of several bits or symbols"),
     Metric("memory_total", Kind.HOST, "node_memory_MemTotal_bytes", "memory of the host", "bytes"),
     Metric(
         "memory_available",
@@ -346,6 +348,15 @@ VM_METRICS = (
     _vm("vm_transmit_drops", "interface_stats_transmit_drops_total", "sent packets that were dropped", "packets"),
 )
 
+TELEMETRY_METRICS = (
+    *oddities("cpu", Kind.CPU, "cpu", sensor=(("device", CPU_CHIPS),)),
+    *oddities("dimm", Kind.MEMORY, "memory|rasdaemon"),
+    *oddities("disk", Kind.DISK, "disk|smart", DISK),
+    *oddities("nic", Kind.NETWORK, "network"),
+    *oddities("psu", Kind.POWER, "bmc", PSU),
+    *BMC_METRICS,
+)
+
 METRICS: tuple[Metric, ...] = (
     *CPU_METRICS,
     *MEMORY_METRICS,
@@ -353,4 +364,5 @@ METRICS: tuple[Metric, ...] = (
     *NETWORK_METRICS,
     *POWER_METRICS,
     *VM_METRICS,
+    *TELEMETRY_METRICS,
 )

@@ -6,7 +6,7 @@ One line is one metric. Whoever shows one takes its words from here, and so does
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-AGENT, SERVER = "agent", "server"
+AGENT, SERVER, STORE = "agent", "server", "store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,11 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "Widest fault that explains a DIMM's corrected errors: 0 unknown, 1 cell, 2 column, 3 row, 4 bank, 5 device",
         "dimm_label",
     ),
+    _agent(
+        "forewarn_dimm_multi_bit_errors_total",
+        "Corrected errors of a DIMM in several bits or symbols at once, as the firmware tells",
+        "dimm_label",
+    ),
     _agent("forewarn_dimm_error_addresses", "Different addresses of a DIMM's corrected errors", "dimm_label"),
     _agent(
         "forewarn_memory_firmware_first",
@@ -163,7 +168,11 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "forewarn_telemetry_backwards_total", "Times that a counter of the part ran backwards", "collector", "device"
     ),
     _agent(
-        "forewarn_telemetry_stuck", "1 for a sensor that shows the very same value for too long", "collector", "series"
+        "forewarn_telemetry_stuck",
+        "1 for a sensor that shows the very same value for too long",
+        "collector",
+        "device",
+        "series",
     ),
     _agent("forewarn_telemetry_stuck_sensors", "Sensors that stick", "collector"),
     _agent(
@@ -290,6 +299,14 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _server("forewarn_libvirt_connections_opened_total", "Connections to a libvirt host that were opened", "host"),
     _server("forewarn_libvirt_calls_abandoned_total", "Calls that a libvirt host did not answer in time", "host"),
     _server("forewarn_libvirt_calls_hanging", "Of those, calls that have not returned yet", "host"),
+    _server("forewarn_store_series", "Series that the embedded telemetry store knows"),
+    _server(
+        "forewarn_store_refused_total", "Samples that the embedded telemetry store refused, too old or of too many"
+    ),
+    _server("forewarn_samples_waiting", "Samples that wait to be stored, because the telemetry store fails"),
+    _server(
+        "forewarn_samples_lost_total", "Samples that were given up, because the telemetry store failed for too long"
+    ),
     _server("forewarn_ingest_bodies_total", "Bodies of agents and Prometheis that were taken"),
     _server("forewarn_ingest_samples_total", "Samples of agents and Prometheis that were taken"),
     _server("forewarn_ingest_events_total", "Events of agents that were taken"),
@@ -301,5 +318,17 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _server("forewarn_events_streams", "Open streams of server-sent events"),
     _server("forewarn_events_streams_dropped_total", "Streams of events that were dropped because they were slow"),
     _server("forewarn_events_streams_refused_total", "Streams of events that were refused because there were too many"),
+    OwnMetric(
+        "forewarn_sample",
+        "A component's value that reached Forewarn and not the site's database, kept there",
+        ("component", "metric", "weight", "revision", "until_marked"),
+        (STORE,),
+    ),
+    OwnMetric(
+        "forewarn_device_info",
+        "Where a component sat, kept in the site's database beside its values",
+        ("component", "kind", "host", "device", "model"),
+        (STORE,),
+    ),
 )
 OWN_BY_NAME: Mapping[str, OwnMetric] = {metric.name: metric for metric in OWN_METRICS}

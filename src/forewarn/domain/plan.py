@@ -49,6 +49,8 @@ class Refusal(StrEnum):
     PAUSED = "paused"
     UNKNOWN_RISK = "unknown_risk"
     NO_CONVERGENCE = "no_convergence"
+    TOO_LATE = "too_late"
+    CAN_WAIT = "can_wait"
     HOST_DOWN = "host_down"
     BACK_OFF = "back_off"
     TARGET_FULL = "target_full"
@@ -91,6 +93,7 @@ class Ticket:
     component: str
     kind: Kind
     text: str
+    sound: bool = False  # the part itself is not suspected: what it hangs on is
 
 
 @dataclass(frozen=True, slots=True)

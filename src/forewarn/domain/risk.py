@@ -16,6 +16,7 @@ HORIZONS: tuple[timedelta, ...] = (
     timedelta(days=30),
 )
 HORIZON_NAMES: tuple[str, ...] = ("1h", "6h", "24h", "3d", "7d", "30d")
+_PLACES = {horizon: place for place, horizon in enumerate(HORIZONS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class FailureForecast:
     model: str = ""  # name and version of what forecast this, "rules" included
     learned_from: str = ""  # "public drives 2013-15", "rules", ...
     unknown_because: str = ""
+    only_watch: bool = False  # learned from simulated faults: by itself it moves nothing off a host that is real
+    look_at: str = ""  # what a person should see to though the part is sound: "the feed of PSU2 is lost: ..."
 
     @property
     def unknown(self) -> bool:
@@ -62,10 +65,11 @@ class FailureForecast:
         >>> f.within(timedelta(days=7))
         0.2
         """
-        if self.unknown:
+        if not self.probabilities:
             return None
-        if horizon in HORIZONS:
-            return self.probabilities[HORIZONS.index(horizon)]
+        place = _PLACES.get(horizon)
+        if place is not None:
+            return self.probabilities[place]
         if horizon >= HORIZONS[-1]:
             return self.probabilities[-1]
         return 1.0 - math.exp(-self._cumulative_hazard(horizon))

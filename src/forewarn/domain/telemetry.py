@@ -4,7 +4,7 @@ A `Sample` carries the ecosystem's own name and labels (node_exporter, smartctl_
 says which samples are meant, of which component kind they are, and which label names the device.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -20,6 +20,48 @@ class Sample:
     labels: Mapping[str, str]
     value: float
     time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """What an exporter names a series, and the host of which it speaks.
+
+    Whoever remembers series hands out the same object each time, so that they may be told apart by what they are, and
+    says the host; a series that is made for one sample says none.
+    """
+
+    name: str
+    labels: Mapping[str, str]
+    host: str = ""
+
+
+class Shown(Iterable[Sample]):
+    """Samples as columns: of each its series, its time and its value.
+
+    >>> up = Series("up", {"instance": "host03"})
+    >>> shown = Shown([up, up], [None, None], [1.0, 0.0])
+    >>> [sample.value for sample in shown], shown.taken([1]).values
+    ([1.0, 0.0], [0.0])
+    """
+
+    def __init__(self, series: Sequence[Series], times: Sequence[datetime | None], values: Sequence[float]) -> None:
+        self.series, self.times, self.values = series, times, values
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return map(self.sample, range(len(self)))
+
+    def sample(self, row: int) -> Sample:
+        """One of the samples."""
+        series = self.series[row]
+        return Sample(series.name, series.labels, self.values[row], self.times[row])
+
+    def taken(self, rows: Sequence[int]) -> "Shown":
+        """Some rows, in the order in which they are named."""
+        series, times, values = self.series, self.times, self.values
+        return Shown([series[row] for row in rows], [times[row] for row in rows], [values[row] for row in rows])
 
 
 class Combine(StrEnum):

@@ -64,6 +64,10 @@ class Mover(Protocol):
         """Raise MoveRefused, with the reason, if this move could not start now."""
         ...
 
+    def expect(self, move: Move) -> None:
+        """A move waits for its turn: what helps to foretell it may be measured now. Returns at once, never fails."""
+        ...
+
     def start(self, move: Move) -> None:
         """Start a live migration and return at once. Raises MoveRefused or DriverUnavailable; then nothing runs."""
         ...

@@ -58,6 +58,11 @@ class JoinedDriver:
     def check(self, move: Move) -> None:
         self._route(move).check(move)
 
+    def expect(self, move: Move) -> None:
+        owner = self._find(move.source)
+        if owner is not None:
+            owner.expect(move)
+
     def start(self, move: Move) -> None:
         self._route(move).start(move)
 

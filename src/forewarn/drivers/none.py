@@ -79,6 +79,9 @@ class ObservedDriver:
     def check(self, move: Move) -> None:
         raise MoveRefused(f"{move.source} is only watched: no placement service is configured for it")
 
+    def expect(self, move: Move) -> None:
+        """No move ever waits."""
+
     def start(self, move: Move) -> None:
         self.check(move)
 

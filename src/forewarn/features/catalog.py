@@ -126,6 +126,15 @@ def _smart_derived(number: int, words: str) -> tuple[DerivedFeature, ...]:
     return (*rises, *grown, rank, *(shares if number != _HIGH_FLY_WRITES else ()))
 
 
+def _odd(key: str, kind: Kind, part: str) -> tuple[Feature, ...]:
+    """What is odd about the telemetry of a part."""
+    return (
+        _last(kind, f"{key}_vanished", f"{part} has not been seen for {{value}} s"),
+        *_increase(kind, f"{key}_backwards", f"times that a counter of the {part} fell", HOUR, DAY),
+        _last(kind, f"{key}_stuck", f"a sensor of the {part} sticks: {{value}} (1 is yes)"),
+    )
+
+
 CPU_FEATURES = (
     _last(Kind.CPU, "cpu_temperature", "CPU at {value} °C"),
     *_over(Kind.CPU, "cpu_temperature", Aggregate.MAX, (HOUR, DAY), "CPU reached {value} °C within {window}"),
@@ -138,6 +147,9 @@ CPU_FEATURES = (
     *_over(Kind.CPU, "cpu_frequency", Aggregate.MAX, (WEEK,), "slowest core reached {value} Hz within {window}"),
     *_increase(Kind.CPU, "cpu_busy_seconds", "seconds of work", HOUR),
     *_increase(Kind.CPU, "cpu_idle_seconds", "seconds of idling", HOUR),
+    *_increase(Kind.CPU, "cpu_machine_checks", "machine check exceptions", HOUR, DAY),
+    *_increase(Kind.CPU, "cpu_corrected_thresholds", "alarms of corrected errors", HOUR, DAY),
+    *_odd("cpu", Kind.CPU, "CPU"),
 )
 
 CPU_DERIVED = (
@@ -170,9 +182,13 @@ MEMORY_FEATURES = (
     *_over(Kind.MEMORY, "dimm_corrected", Aggregate.AGE, (WEEK,), "{value} s since the last corrected memory error"),
     _last(Kind.MEMORY, "dimm_uncorrected", "{value} uncorrected memory errors since boot"),
     *_increase(Kind.MEMORY, "dimm_uncorrected", "uncorrected memory errors", HOUR, DAY, WEEK),
+    _last(Kind.MEMORY, "dimm_fault_mode", "widest fault {value} (1 cell, 2 column, 3 row, 4 bank, 5 device)"),
+    _last(Kind.MEMORY, "dimm_error_addresses", "corrected errors at {value} addresses"),
+    *_increase(Kind.MEMORY, "dimm_multi_bit", "corrected errors of several bits", HOUR, DAY, WEEK),
     _last(Kind.MEMORY, "memory_corrupted", "{value} bytes of the host's memory taken offline for errors"),
     _last(Kind.MEMORY, "memory_available", "{value} bytes of memory available on the host"),
     _last(Kind.MEMORY, "memory_total", "{value} bytes of memory in the host"),
+    *_odd("dimm", Kind.MEMORY, "DIMM"),
 )
 
 MEMORY_DERIVED = (
@@ -212,6 +228,16 @@ DISK_FEATURES = (
     *_increase(Kind.DISK, "disk_read_seconds", "seconds of reading", HOUR, DAY),
     *_increase(Kind.DISK, "disk_writes", "writes", HOUR, DAY),
     *_increase(Kind.DISK, "disk_write_seconds", "seconds of writing", HOUR, DAY),
+    *_increase(Kind.DISK, "nvme_error_entries", "entries in the error log", DAY, WEEK),
+    _last(Kind.DISK, "sas_grown_defects", "{value} grown defects"),
+    *_increase(Kind.DISK, "sas_grown_defects", "grown defects", DAY, MONTH),
+    *_increase(Kind.DISK, "sas_read_uncorrected", "uncorrected reads", HOUR, DAY),
+    *_increase(Kind.DISK, "sas_write_uncorrected", "uncorrected writes", HOUR, DAY),
+    *_increase(Kind.DISK, "disk_io_timeouts", "timed-out requests", HOUR, DAY),
+    _last(Kind.DISK, "disk_working", "kernel's driver still works the drive: {value} (0 is no)"),
+    _last(Kind.DISK, "disk_readonly_filesystems", "{value} file systems turned read-only"),
+    _last(Kind.DISK, "self_test_passed", "last self-test passed: {value} (0 is no)"),
+    *_odd("disk", Kind.DISK, "drive"),
 )
 
 DISK_DERIVED = (
@@ -251,6 +277,10 @@ NETWORK_FEATURES = (
     *_increase(Kind.NETWORK, "nic_carrier_changes", "losses and returns of the link", HOUR, SIX_HOURS, DAY, WEEK),
     *_increase(Kind.NETWORK, "nic_receive_bytes", "bytes received", HOUR),
     *_increase(Kind.NETWORK, "nic_transmit_bytes", "bytes sent", HOUR),
+    *_increase(Kind.NETWORK, "nic_crc_errors", "CRC errors of the card", HOUR, DAY),
+    *_increase(Kind.NETWORK, "nic_fec_uncorrectable", "blocks beyond error correction", HOUR, DAY),
+    _last(Kind.NETWORK, "nic_speed_degraded", "link slower than it has been or offers: {value} (1 is yes)"),
+    *_odd("nic", Kind.NETWORK, "NIC"),
     _last(Kind.NETWORK, "nic_up", "link state {value} (1 is up)"),
     _last(Kind.NETWORK, "nic_speed", "link at {value} bytes per second"),
     *_over(Kind.NETWORK, "nic_speed", Aggregate.MAX, (WEEK,), "link reached {value} bytes per second within {window}"),
@@ -273,6 +303,32 @@ POWER_FEATURES = (
     *_over(Kind.POWER, "psu_output_volts", Aggregate.MIN, (HOUR, DAY), "output sank to {value} V within {window}"),
     _last(Kind.POWER, "psu_input_volts", "input at {value} V"),
     *_over(Kind.POWER, "psu_input_volts", Aggregate.MIN, (HOUR,), "input sank to {value} V within {window}"),
+    _last(Kind.POWER, "psu_input_lost", "input lost: {value} (1 is yes)"),
+    *_over(Kind.POWER, "psu_input_lost", Aggregate.MAX, (HOUR,), "input lost within {window}: {value} (1 is yes)"),
+    _last(Kind.POWER, "psu_present", "supply in its place: {value} (1 is yes, 0 gone)"),
+    *_over(
+        Kind.POWER,
+        "psu_present",
+        Aggregate.CHANGES,
+        (SIX_HOURS, DAY),
+        "supply taken out or put in {value} times within {window}",
+    ),
+    _last(Kind.POWER, "psu_failed", "supply reports that it failed: {value} (1 is yes)"),
+    *_over(
+        Kind.POWER,
+        "psu_failed",
+        Aggregate.MAX,
+        (HOUR,),
+        "supply reported within {window} that it failed: {value} (1 is yes)",
+    ),
+    _last(Kind.POWER, "psu_failure_predicted", "supply predicts its failure: {value} (1 is yes)"),
+    *_over(
+        Kind.POWER,
+        "psu_failure_predicted",
+        Aggregate.MAX,
+        (HOUR,),
+        "supply predicted its failure within {window}: {value} (1 is yes)",
+    ),
     _last(Kind.POWER, "psu_amperes", "output current of {value} A"),
     _last(Kind.POWER, "psu_temperature", "supply at {value} °C"),
     *_over(Kind.POWER, "psu_temperature", Aggregate.MAX, (HOUR, DAY), "supply reached {value} °C within {window}"),
@@ -288,6 +344,11 @@ POWER_FEATURES = (
         (HOUR, DAY),
         "sensors of the supply said {value} (1 warning, 2 critical) within {window}",
     ),
+    *_odd("psu", Kind.POWER, "supply"),
+    _last(Kind.POWER, "bmc_up", "BMC answers: {value} (1 is yes)"),
+    _last(Kind.POWER, "bmc_silent", "BMC has not answered for {value} s"),
+    _last(Kind.POWER, "bmc_stuck", "readings of the BMC stick: {value} (1 is yes)"),
+    *_increase(Kind.POWER, "bmc_resets", "restarts of the BMC", DAY),
     _last(Kind.POWER, "board_volts_alarm", "{value} voltage alarms of the board"),
     *_over(
         Kind.POWER, "board_volts_alarm", Aggregate.MAX, (HOUR,), "{value} voltage alarms of the board within {window}"

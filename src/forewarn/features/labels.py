@@ -76,15 +76,15 @@ def outcomes(rows: pa.Table, lifetimes: pa.Table, known_until: datetime) -> Outc
 
     Raises FrameError where a row's part does not live at its time.
     """
-    life = _lives(rows, lifetimes)
+    life = life_of(rows, lifetimes)
     time, end = _times(rows, "time"), _times(lifetimes, "end")[life]
     known = np.minimum(end, _microseconds(known_until))
     failed = lifetimes.column("failed").to_numpy()[life] & (end <= known)
     return Outcomes(np.where(failed, end - time, np.inf) / 1e6, (known - time) / 1e6)
 
 
-def _lives(rows: pa.Table, lifetimes: pa.Table) -> NDArray[np.int64]:
-    """For each row the number of the lifetime in which it falls."""
+def life_of(rows: pa.Table, lifetimes: pa.Table) -> NDArray[np.int64]:
+    """For each row the number of the life in which it falls. Raises FrameError where its part does not live then."""
     both = pa.chunked_array([*lifetimes.column("component").chunks, *rows.column("component").chunks], pa.string())
     codes = both.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
     code, asked = codes[: lifetimes.num_rows], codes[lifetimes.num_rows :]

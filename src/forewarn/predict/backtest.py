@@ -16,7 +16,7 @@ from forewarn.errors import ConfigurationError, FrameError
 from forewarn.features import labels
 from forewarn.features.dimm_columns import COLUMNS as DIMM_COLUMNS
 from forewarn.features.labels import Cadence
-from forewarn.predict import dimms, outages
+from forewarn.predict import contest, dimms, outages, site_rows
 from forewarn.predict.history import History, HistorySettings, Progress
 from forewarn.predict.scored import JUDGED_HORIZON, Evaluation, horizon_of, lines, measured
 from forewarn.predict.shapes import Shape, shape_of
@@ -49,6 +49,11 @@ def evaluate(
         if since or until:
             raise ConfigurationError(f"--since and --until have no meaning for {path}: its rows have no time")
         return _evaluation(model, shape, (None, None), _of_dimms(path, model))
+    if shape is Shape.SITE:
+        rows = site_rows.read(path)
+        since, until = since or rows.since, until or rows.until
+        scored = contest.scored(model, contest.within(rows.frame, since, until), rows)
+        return _evaluation(model, shape, (since, until), scored)
     if shape is Shape.OUTAGES:
         window, scored = _of_outages(path, model, (since, until), cadence or "daily", progress)
         return _evaluation(model, shape, window, scored)

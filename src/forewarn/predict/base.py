@@ -64,6 +64,10 @@ class Forecaster:
         """One forecast per row of every frame, kind by kind."""
         return tuple(made for kind, frame in frames.items() for made in self._of_kind(kind, frame))
 
+    def having(self, kind: Kind, predictors: Sequence[Predictor]) -> "Forecaster":
+        """The same, but that these are asked for a kind."""
+        return Forecaster({**self._predictors, kind: tuple(predictors)})
+
     def thresholds(self, horizon: timedelta) -> dict[Kind, float]:
         """The default threshold of each kind: that of the first predictor which was evaluated for it."""
         found = ((kind, self._threshold(predictors, horizon)) for kind, predictors in self._predictors.items())

@@ -58,4 +58,5 @@ def empty(subject: Subject, learned_from: str, split: Split, settings: TrainingS
         algorithm=settings.algorithm,
         offset=subject.offset,
         caution=subject.caution,
+        proportional=settings.proportional,
     )

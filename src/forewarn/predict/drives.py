@@ -23,6 +23,7 @@ from forewarn.predict.trees import TreesPredictor, matrix
 # among thousands. Power-on hours are those as of now, not those of the last change.
 LEARNED = ("*_last", *PAST, *PEERS, "power_on_hours")
 LEFT_OUT = ("smart_9_last",)
+PLAIN = ("*_last", "power_on_hours")  # all that a plain model looks at
 # A row that knows none of these tells too little.
 TELLING = tuple(f"smart_{number}_last" for number in (5, 187, 188, 196, 197, 198))
 
@@ -41,7 +42,7 @@ def train(
         recording = history.recording
         last = min(until or recording.end, recording.end - settings.embargo)
         split = labels.chronological(recording.start, last, timedelta(days=settings.calibrate_days), settings.embargo)
-        columns = _columns(catalog, kind, recording.metrics)
+        columns = _columns(catalog, kind, recording.metrics, PLAIN if settings.plain else LEARNED)
         years = f"drives recorded {recording.start:%Y-%m} to {split.until:%Y-%m}"
         card = cards.empty(cards.Subject(Shape.DRIVES, kind, catalog, columns, TELLING), years, split, settings)
         times = tuple(labels.asked_times(recording.start, split.until))
@@ -58,11 +59,11 @@ def _weeks(frame: pa.Table, columns: Sequence[str]) -> Iterator[Block]:
         yield Block(matrix(of_time, columns), of_time.select(["time", "component"]))
 
 
-def _columns(catalog: Catalog, kind: Kind, metrics: Sequence[str]) -> tuple[str, ...]:
-    """The columns to learn from that the recording can fill."""
+def _columns(catalog: Catalog, kind: Kind, metrics: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
+    """The wanted columns that the recording can fill."""
 
     def filled(name: str) -> bool:
         return {feature.metric for feature in catalog.narrowed(kind, [name]).stored(kind)} <= set(metrics)
 
-    names = [name for name in catalog.names(kind) if matches(name, LEARNED) and not matches(name, LEFT_OUT)]
+    names = [name for name in catalog.names(kind) if matches(name, wanted) and not matches(name, LEFT_OUT)]
     return tuple(name for name in names if filled(name))

@@ -54,10 +54,15 @@ class Measures:
     drive_month_recall: float
     log_loss_skill: float
     virr: float
+    by_part: float  # average precision of parts, each at its highest forecast
 
     def numbers(self) -> dict[str, float | int | None]:
         """As JSON knows them: under the names that are published, None where there was nothing to measure."""
-        published = {"recall_at_far": f"recall_at_far_{FALSE_ALARM_RATE}", "virr": f"virr_{MOVED_SHARE}"}
+        published = {
+            "recall_at_far": f"recall_at_far_{FALSE_ALARM_RATE}",
+            "virr": f"virr_{MOVED_SHARE}",
+            "by_part": "average_precision_by_part",
+        }
         named = {published.get(name, name): value for name, value in vars(self).items()}
         return {name: None if value != value else value for name, value in named.items()}  # NaN alone differs
 
@@ -83,6 +88,7 @@ def measure(judged: Judged) -> Measures:
         drive_month_recall=recall,
         log_loss_skill=log_loss_skill(judged),
         virr=virr(judged),
+        by_part=average_precision(*highest_per(judged.part, judged)),
     )
 
 

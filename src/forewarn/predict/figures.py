@@ -20,7 +20,6 @@ from forewarn.predict.evaluate import (
     average_precision,
     brier_skill,
     expected_calibration_error,
-    highest_per,
     precision_recall,
     thresholds_of,
 )
@@ -74,6 +73,7 @@ class Lead:
 
     rate: float
     threshold: float
+    precision: float  # of the parts that alarm, the share of which one alarm was right
     recall: tuple[float, ...]  # in the order of LEADS
 
 
@@ -129,7 +129,7 @@ def _estimates(rows: Judged, seed: int) -> dict[str, Estimate]:
     """Each measure with the 2.5 % and 97.5 % points over drawn sets of parts."""
     random = np.random.default_rng(seed)
     parts, place = np.unique(rows.part, return_inverse=True)
-    drawn = _Drawn(rows, place)
+    drawn = Drawn(rows, place)
     measures: dict[str, Callable[[Floats], float]] = {
         "average precision": drawn.average_precision,
         "ROC AUC": drawn.roc_auc,
@@ -153,7 +153,7 @@ def _estimate(value: float, drawn: Sequence[float]) -> Estimate:
     return Estimate(value, low, high)
 
 
-class _Drawn:
+class Drawn:
     """Measures of rows whose parts have weights; what does not depend on them is computed once."""
 
     def __init__(self, rows: Judged, place: Numbers) -> None:
@@ -195,6 +195,17 @@ class _Drawn:
         rows = weight[self._place]
         rate = float(rows @ self._failed / rows.sum())
         return float(1.0 - rows @ self._squares / rows.sum() / (rate * (1.0 - rate))) if 0.0 < rate < 1.0 else np.nan
+
+    def brier(self, weight: Floats) -> float:
+        """The mean squared difference between what was said and what came."""
+        rows = weight[self._place]
+        return float(rows @ self._squares / rows.sum())
+
+    def off_by(self, weight: Floats) -> float:
+        """By which factor the expected number of failures is off from the one that came, as |ln|."""
+        rows = weight[self._place]
+        came, said = float(rows @ self._failed), float(rows @ self._rows.probability)
+        return float(abs(np.log(max(said, 1e-12) / came))) if came else np.nan
 
     def log_loss_skill(self, weight: Floats) -> float:
         rows = weight[self._place]
@@ -253,7 +264,7 @@ def _leads(rows: Judged, known: pa.Table) -> tuple[Lead, ...]:
     """For each rate of alarms, how early failures were warned of: a failure is a part and when it failed."""
     weeks = _device_weeks(known)
     after = known.column("failed_after_s").to_numpy()
-    highest, _ = highest_per(rows.part, rows)
+    highest, right = alarms_by_part(rows)
     ranked = np.sort(highest)[::-1]
     near = after <= WARNED_WITHIN.total_seconds()
     seconds = known.column("time").cast(pa.int64()).to_numpy()[near] / 1e6 + after[near]
@@ -264,7 +275,9 @@ def _leads(rows: Judged, known: pa.Table) -> tuple[Lead, ...]:
         allowed = min(int(rate * weeks / 1000.0), len(ranked) - 1)
         warned = rows.probability[near] > ranked[allowed]
         shares = [_share_warned(event, warned & (after[near] >= lead.total_seconds())) for lead in LEADS.values()]
-        found.append(Lead(rate, float(ranked[allowed]), tuple(shares)))
+        alarms = int((highest > ranked[allowed]).sum())
+        precision = float((right > ranked[allowed]).sum()) / alarms if alarms else np.nan
+        found.append(Lead(rate, float(ranked[allowed]), precision, tuple(shares)))
     return tuple(found)
 
 

@@ -62,16 +62,13 @@ class Fit:
 
 @dataclass(frozen=True)
 class _Periods:
-    """Person-periods to fit on: a matrix with the interval's number as its last column."""
+    """Person-periods to fit on: what their rows know, and which interval each is."""
 
     values: Singles
+    interval: NDArray[np.int64]
     failed: NDArray[np.bool_]
     offset: Floats  # log-odds that the trees start from, beside the baseline
     copies: int = 0  # so many at the end are there once more, with less known of them
-
-    @property
-    def interval(self) -> NDArray[np.int64]:
-        return self.values[:, -1].astype(np.int64)
 
     def counts(self) -> tuple[Floats, Floats, Floats]:
         """In each interval failures, survivals, and survivals weighed by the odds of their offset; copies left out."""
@@ -128,23 +125,26 @@ def _fit(
     # Half a failure is added to either side, so that no log-odds are infinite.
     baseline = np.log((failed + 0.5) / (odds + 0.5))
     start = None if settings.algorithm == "forest" else baseline
-    booster = grown(_Batches(periods, start), settings)
+    booster = grown(_Batches(periods, start, proportional=card.proportional), settings)
     return Fit(booster, replace(card, baseline=tuple(baseline.tolist()), periods=count, failures=failures))
 
 
 class _Batches(xgboost.DataIter):
     """Hands person-periods to XGBoost block by block, as often as it asks, so that they are never held all at once."""
 
-    def __init__(self, periods: Callable[[], Iterator[_Periods]], baseline: Floats | None) -> None:
+    def __init__(
+        self, periods: Callable[[], Iterator[_Periods]], baseline: Floats | None, *, proportional: bool
+    ) -> None:
         super().__init__()
-        self._periods, self._baseline = periods, baseline
+        self._periods, self._baseline, self._proportional = periods, baseline, proportional
         self._left = periods()
 
     def next(self, input_data: Callable[..., Any]) -> bool:
         batch = next((one for one in self._left if len(one.failed)), None)
         if batch is not None:
             start = None if self._baseline is None else self._baseline[batch.interval] + batch.offset
-            input_data(data=batch.values, label=batch.failed, base_margin=start)
+            seen = batch.values if self._proportional else with_interval(batch.values, batch.interval)
+            input_data(data=seen, label=batch.failed, base_margin=start)
         return batch is not None
 
     def reset(self) -> None:
@@ -191,7 +191,7 @@ def _sampled(
         if settings.later_share < 1.0:
             asked_later = random.random(len(block.values)) < settings.later_share
             periods = periods.where((periods.interval == 0) | asked_later[periods.row])
-        values = with_interval(block.values[periods.row], periods.interval)
+        values = block.values[periods.row]
         again = np.flatnonzero(random.random(len(values)) < settings.small_share)
         copies = values[again]
         for number, places in enumerate(hidden):
@@ -199,7 +199,8 @@ def _sampled(
         failed = np.concatenate((periods.failed, periods.failed[again]))
         whole = np.concatenate((values, copies)) if len(again) else values
         offset = np.zeros(len(whole)) if start is None else whole[:, start].astype(np.float64)
-        yield _Periods(whole, failed, offset, len(again))
+        interval = np.concatenate((periods.interval, periods.interval[again]))
+        yield _Periods(whole, interval, failed, offset, len(again))
 
 
 def _calibrated(trial: Fit, blocks: Sequence[Block], lifetimes: pa.Table, how: CalibrationSettings) -> Fit:

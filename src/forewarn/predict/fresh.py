@@ -17,10 +17,11 @@ from forewarn.domain.risk import FailureForecast
 def last_heard(devices: pa.Table) -> Mapping[str, datetime]:
     """When each host showed anything last, from the store's table of devices.
 
-    Power supplies do not count where a host has other parts: its BMC tells of them, also while the host is dead.
+    Power supplies, and the host itself, do not count where a host has other parts: its BMC tells of them, also while
+    the host is dead.
     """
-    power = pc.field("kind") == str(Kind.POWER)
-    return {**_newest(devices.filter(power)), **_newest(devices.filter(~power))}
+    by_bmc = pc.field("kind").isin([str(Kind.POWER), str(Kind.HOST)])
+    return {**_newest(devices.filter(by_bmc)), **_newest(devices.filter(~by_bmc))}
 
 
 def _newest(devices: pa.Table) -> dict[str, datetime]:
@@ -42,4 +43,4 @@ def fresh(
 
 
 def _silenced(forecast: FailureForecast, because: str) -> FailureForecast:
-    return replace(forecast, probabilities=(), low=(), high=(), reasons=(), unknown_because=because)
+    return replace(forecast, probabilities=(), low=(), high=(), reasons=(), unknown_because=because, look_at="")

@@ -2,7 +2,8 @@
 
 A model knows only what its recording held: drives recorded day by day know no failed requests of the last hour and no
 NVMe warnings. Signs of the rule table that say "act" and look at other metrics are hazards of their own and add to the
-model's curve; signs that look at metrics which the model has weighed already say nothing new and are left out.
+model's curve; signs that look at metrics which the model has weighed already say nothing new and are left out. A part
+whose state is explained by something outside of it is the rules' alone.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ import pyarrow as pa
 from forewarn.domain.feature import Catalog
 from forewarn.domain.risk import FailureForecast, Reason
 from forewarn.predict.base import Curves, Floats
-from forewarn.predict.rule_table import ODDS_FACTOR, Sign
+from forewarn.predict.rule_table import ODDS_FACTOR
+from forewarn.predict.rule_terms import Sign
 from forewarn.predict.rules import WEEK, RulePredictor, acting, log_odds, odds_times
 from forewarn.predict.trees import REASONS, TreesPredictor
 
@@ -35,16 +37,22 @@ class JointPredictor:
 
     def curves(self, frame: pa.Table) -> Curves:
         """The curves of all rows, signs included."""
-        learned, shown = self.trees.curves(frame), self._rules.shown(frame).probabilities
-        probabilities, low, high = _either((learned.probabilities, learned.low, learned.high), shown)
-        return Curves(probabilities, low, high, learned.unknown)
+        learned, shown = self.trees.curves(frame), self._rules.shown(frame)
+        joined = _either((learned.probabilities, learned.low, learned.high), shown.probabilities)
+        ruled, excused = self._rules.curves(frame), shown.excused[:, np.newaxis]
+        by_rules = (ruled.probabilities, ruled.low, ruled.high)
+        probabilities, low, high = (np.where(excused, one, other) for one, other in zip(by_rules, joined, strict=True))
+        return Curves(probabilities, low, high, np.where(shown.excused, ruled.unknown, learned.unknown))
 
     def forecast(self, frame: pa.Table) -> tuple[FailureForecast, ...]:
         """One forecast per row; the weightiest reasons of both."""
         shown = self._rules.shown(frame)
         made = list(self.trees.forecast(frame))
+        excused = np.flatnonzero(shown.excused)
+        for row, forecast in zip(excused.tolist(), self._rules.forecast(frame.take(excused)), strict=True):
+            made[row] = forecast  # the trees know no excuse: they would take what the part shows for its own doing
         for row, reasons in shown.reasons.items():
-            if not made[row].unknown:
+            if not made[row].unknown and not shown.excused[row]:
                 made[row] = self._joined(made[row], shown.probabilities[row], reasons)
         return tuple(made)
 

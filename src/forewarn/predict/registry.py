@@ -7,6 +7,7 @@ is none. Nothing here is ever unpickled or executed.
 
 import hashlib
 import json
+import sys
 from dataclasses import MISSING, asdict, fields, replace
 from datetime import datetime
 from importlib import resources
@@ -35,7 +36,7 @@ def check_free(url: str) -> None:
         files, folder = fsspec.url_to_fs(url)
         held = files.ls(folder, detail=False) if files.exists(folder) else []
         free = not held or files.exists(f"{folder}/{MANIFEST}")
-    except (OSError, ValueError, ImportError) as error:
+    except unreached() as error:
         raise ModelError(f"no model can be written to {url}: {error}") from error
     if not free:
         raise ModelError(f"{url} holds something that is no model; name an empty folder")
@@ -58,7 +59,7 @@ def save(model: TreesPredictor, url: str) -> None:
         if history:
             files.pipe_file(f"{folder}/{HISTORY}", history)
         files.pipe_file(f"{folder}/{MANIFEST}", _manifest(model.card, trees, history))
-    except (OSError, ValueError) as error:
+    except unreached() as error:
         raise ModelError(f"the model cannot be written to {url}: {error}") from error
 
 
@@ -72,9 +73,17 @@ def load(url: str, catalog: Catalog) -> TreesPredictor:
         manifest = files.cat_file(f"{folder}/{MANIFEST}")
         trees = files.cat_file(f"{folder}/{TREES}")
         history = files.cat_file(f"{folder}/{HISTORY}") if files.exists(f"{folder}/{HISTORY}") else b""
-    except (OSError, ValueError, ImportError) as error:
+    except unreached() as error:
         raise ModelError(f"{url} holds no model: {error}") from error
     return _read(url, manifest, trees, history, catalog)
+
+
+def unreached() -> tuple[type[BaseException], ...]:
+    """What file systems raise where a place cannot be reached; that of S3 has errors of its own."""
+    found: list[type[BaseException]] = [OSError, ValueError, ImportError]
+    if of_s3 := sys.modules.get("botocore.exceptions"):
+        found += [of_s3.BotoCoreError, of_s3.ClientError]
+    return tuple(found)
 
 
 def starter(kind: Kind, catalog: Catalog) -> TreesPredictor | None:
@@ -163,8 +172,8 @@ def _read(name: str, manifest: bytes, trees: bytes, history: bytes, live: Catalo
         booster.load_model(bytearray(trees))
     except xgboost.core.XGBoostError as error:
         raise ModelError(f"{name} has trees that XGBoost {xgboost.__version__} cannot read") from error
-    if booster.num_features() != len(card.columns) + 1:
-        raise ModelError(f"{name} has trees of {booster.num_features()} features, its card names {len(card.columns)}")
+    if booster.num_features() != card.features:
+        raise ModelError(f"{name} has trees of {booster.num_features()} features, its card names {card.features}")
     return TreesPredictor(booster, card, catalog, _history(name, history))
 
 

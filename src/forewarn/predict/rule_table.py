@@ -9,15 +9,17 @@ Sources in short: [DRAM09] Schroeder, Pinheiro, Weber, "DRAM Errors in the Wild"
 Weber, Barroso, "Failure Trends in a Large Disk Drive Population", FAST 2007. [MTTF07] Schroeder, Gibson, "Disk Failures
 in the Real World", FAST 2007. [CLOUD10] Vishwanath, Nagappan, "Characterizing Cloud Computing Hardware Reliability",
 SoCC 2010. [CORR17] Zhuo et al., "Understanding and Mitigating Packet Corruption in Data Center Networks", SIGCOMM 2017.
-[FLASH16] Schroeder, Lagisetty, Merchant, "Flash Reliability in Production", FAST 2016.
+[FLASH16] Schroeder, Lagisetty, Merchant, "Flash Reliability in Production", FAST 2016. [MODES15] Sridharan et al.,
+"Memory Errors in Modern Systems", ASPLOS 2015. [DDR4-23] Beigi et al., "A Systematic Study of DDR4 DRAM Faults in the
+Field", HPCA 2023. [BITS22] Li et al., "From Correctable Memory Errors to Uncorrectable Memory Errors: What Error Bits
+Tell", SC 2022.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 
 from forewarn.domain.inventory import Kind
+from forewarn.predict.rule_terms import Base, Comparison, Excuse, Grade, Sign
 
 JUDGEMENT = "engineering judgement"
 ODDS_FACTOR = 3.0  # how wrong a rule may well be, in odds, to either side
@@ -25,48 +27,6 @@ ODDS_FACTOR = 3.0  # how wrong a rule may well be, in odds, to either side
 # P(failure within 30 days) from which on VMs should leave, at an even hazard over those days. It stands between the
 # grades that say "look" (0.06) and those that say "act" (0.2 and more).
 ACT = 0.10
-
-
-class Comparison(StrEnum):
-    """How a feature's value is held against a limit."""
-
-    AT_LEAST = "at least"
-    AT_MOST = "at most"
-    BIT = "has the bit"
-
-
-@dataclass(frozen=True, slots=True)
-class Grade:
-    """From `limit` on: P(failure within 30 days), and the time in which half of those failures come (None: evenly)."""
-
-    limit: float
-    probability: float
-    half_life: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """One feature and what its values mean, mildest grade first; the worst grade reached counts.
-
-    Signs of one `family` tell of the same trouble in other words or windows, so only the worst of a family counts;
-    families are independent hazards. `only_if` is a further feature that must reach a value too.
-    """
-
-    kind: Kind
-    feature: str
-    grades: tuple[Grade, ...]
-    source: str
-    family: str
-    comparison: Comparison = Comparison.AT_LEAST
-    only_if: tuple[str, Comparison, float] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """How often a part of this kind fails in a year without any sign."""
-
-    per_year: float
-    source: str
 
 
 BASES: Mapping[Kind, Base] = {
@@ -92,6 +52,19 @@ CPU_SIGNS = (
     Sign(
         Kind.CPU, "cpu_core_throttles_increase_1h", (Grade(10, LOOK), Grade(100, 0.2, DAY), Grade(1000, 0.4, HOURS)),
         f"Intel SDM vol. 3, thermal monitor; {JUDGEMENT}", "heat",
+    ),
+    Sign(
+        Kind.CPU, "cpu_machine_checks_increase_1h", (Grade(1, 0.3, DAYS), Grade(10, 0.6, DAY)),
+        f"Intel SDM vol. 3, chapter 16: the exception is raised for errors that were not corrected; {JUDGEMENT}",
+        "checks",
+    ),
+    Sign(
+        Kind.CPU, "cpu_machine_checks_increase_1d", (Grade(1, 0.3, DAYS), Grade(10, 0.6, DAY)),
+        f"Intel SDM vol. 3, as above, once the open hour is over; {JUDGEMENT}", "checks",
+    ),
+    Sign(
+        Kind.CPU, "cpu_corrected_thresholds_increase_1h", (Grade(1, 0.03), Grade(10, 0.15, DAYS)),
+        f"Intel SDM vol. 3, 16.5: corrected errors beyond a threshold of the processor's own; {JUDGEMENT}", "corrected",
     ),
 )  # fmt: skip
 
@@ -119,6 +92,24 @@ MEMORY_SIGNS = (
     Sign(
         Kind.MEMORY, "dimm_uncorrected_increase_7d", (Grade(1, 0.3),),
         f"[DRAM09], as above; {JUDGEMENT}", "uncorrected",
+    ),
+    Sign(
+        Kind.MEMORY, "dimm_fault_mode_last", (Grade(2, 0.03), Grade(3, LOOK), Grade(4, 0.15), Grade(5, 0.25)),
+        f"[MODES15], [DDR4-23]: faults wider than a cell (column, row, bank, device) are a minority that causes most "
+        f"uncorrected errors, the wider the likelier; {JUDGEMENT}", "mode",
+    ),
+    Sign(
+        Kind.MEMORY, "dimm_multi_bit_increase_1h", (Grade(1, 0.12, DAYS), Grade(10, 0.3, DAYS)),
+        f"[BITS22]: which bits were wrong tells more than how many errors there were; errors of several bits or "
+        f"symbols are a step from what the code can correct; {JUDGEMENT}", "bits",
+    ),
+    Sign(
+        Kind.MEMORY, "dimm_multi_bit_increase_1d", (Grade(1, 0.12, DAYS), Grade(10, 0.3, DAYS)),
+        f"[BITS22], as above, once the open hour is over; {JUDGEMENT}", "bits",
+    ),
+    Sign(
+        Kind.MEMORY, "dimm_multi_bit_increase_7d", (Grade(1, 0.06), Grade(10, 0.15)),
+        f"[BITS22], as above; {JUDGEMENT}", "bits",
     ),
 )  # fmt: skip
 
@@ -163,6 +154,48 @@ DISK_SIGNS = (
         Kind.DISK, "nvme_media_errors_increase_1d", (Grade(1, 0.03), Grade(10, 0.12), Grade(100, 0.3, DAYS)),
         f"[FLASH16]: uncorrectable errors come again and precede bad blocks; {JUDGEMENT}", "media",
     ),
+    Sign(
+        Kind.DISK, "nvme_error_entries_increase_1d", (Grade(1, 0.02), Grade(1000, LOOK)),
+        f"NVMe base specification, error information log: also commands that a host got wrong are entries, so how many "
+        f"there are tells nothing and that they grow fast does; {JUDGEMENT}", "log",
+    ),
+    Sign(
+        Kind.DISK, "sas_grown_defects_increase_30d", (Grade(1, 0.025), Grade(100, 0.15)),
+        f"SCSI block commands, grown defect list: what ATA counts as reallocated sectors; [DISK07]; {JUDGEMENT}",
+        "surface",
+    ),
+    *(
+        Sign(
+            Kind.DISK, f"sas_{verb}_uncorrected_increase_{window}", (Grade(1, LOOK), Grade(10, 0.2, DAYS)),
+            f"SCSI primary commands, log page of {verb} errors, uncorrected; [DISK07], scan errors; {JUDGEMENT}",
+            "surface",
+        )
+        for verb in ("read", "write")
+        for window in ("1h", "1d")
+    ),
+    Sign(
+        Kind.DISK, "disk_io_timeouts_increase_1h", (Grade(1, 0.03), Grade(10, 0.2, DAY), Grade(100, 0.4, HOURS)),
+        f"{JUDGEMENT}: requests that time out make guests wait, and a drive that hangs is reset or given up",
+        "requests",
+    ),
+    Sign(
+        Kind.DISK, "disk_working_last", (Grade(0, 0.9, HOURS),),
+        f"{JUDGEMENT}: the kernel's driver has given the drive up", "requests", comparison=Comparison.AT_MOST,
+    ),
+    Sign(
+        Kind.DISK, "disk_readonly_filesystems_last", (Grade(1, 0.3, DAY),),
+        f"{JUDGEMENT}: a file system turns read-only after writes that failed", "requests",
+    ),
+    Sign(
+        Kind.DISK, "self_test_passed_last", (Grade(0, 0.3, DAYS),),
+        f"ATA ACS and SPC, self-test results: the drive could not read or do what it should; {JUDGEMENT}",
+        "own verdict", comparison=Comparison.AT_MOST,
+    ),
+    Sign(
+        Kind.DISK, "disk_vanished_last", (Grade(60, LOOK),),
+        f"{JUDGEMENT}: a drive that drops off its bus may be dying, or its cable, its driver or a hand is behind it",
+        "vanished",
+    ),
 )  # fmt: skip
 
 NETWORK_SIGNS = (
@@ -176,6 +209,15 @@ NETWORK_SIGNS = (
         Kind.NETWORK, "nic_receive_errors_increase_1h",
         (Grade(36, LOOK), Grade(1000, 0.2, DAYS), Grade(10000, 0.4, DAY)),
         f"[CORR17], as for frames; {JUDGEMENT}", "frames",
+    ),
+    Sign(
+        Kind.NETWORK, "nic_crc_errors_increase_1h",
+        (Grade(36, LOOK), Grade(1000, 0.2, DAYS), Grade(10000, 0.4, DAY)),
+        f"[CORR17], as for frames, where the driver counts them for itself; {JUDGEMENT}", "frames",
+    ),
+    Sign(
+        Kind.NETWORK, "nic_fec_uncorrectable_increase_1h", (Grade(1, 0.02), Grade(36, LOOK), Grade(1000, 0.2, DAYS)),
+        f"IEEE 802.3, clauses 91 and 108: a block beyond error correction is many frames lost; {JUDGEMENT}", "frames",
     ),
     Sign(
         Kind.NETWORK, "nic_carrier_changes_increase_1h", (Grade(4, LOOK), Grade(10, 0.25, DAY), Grade(40, 0.5, HOURS)),
@@ -192,29 +234,72 @@ NETWORK_SIGNS = (
         comparison=Comparison.AT_MOST, only_if=("nic_carrier_changes_increase_6h", Comparison.AT_LEAST, 1),
     ),
     Sign(
+        Kind.NETWORK, "nic_speed_degraded_last", (Grade(1, LOOK),),
+        f"{JUDGEMENT}: as the agent saw it before, or as both ends offer", "link",
+    ),
+    Sign(
         Kind.NETWORK, "nic_speed_share", (Grade(0.5, LOOK),),
         f"{JUDGEMENT}: a link that settles for less than its speed of the week has a bad cable, optic or port", "link",
         comparison=Comparison.AT_MOST,
     ),
 )  # fmt: skip
 
+_FEED = "the feed of {device} is lost: look at the PDU and the cord; the supply itself is not suspected"
+FEED_LOST = (
+    Excuse(
+        "psu_input_lost_max_1h", "psu_input_lost_last", Comparison.AT_LEAST, 1, "input lost", _FEED,
+        "IPMI 2.0, table 42-3, type 08h, offset 3 (input lost); Redfish PowerSupply, LineInputStatus LossOfInput",
+    ),
+    Excuse(
+        "psu_input_volts_min_1h", "psu_input_volts_last", Comparison.NEAR_ZERO, 20, "input lost", _FEED,
+        f"vendors' data sheets: supplies start at 36 V (DC) or 90 V (AC) of input; a sensor's zero is coarse; "
+        f"{JUDGEMENT}",
+    ),
+)  # fmt: skip
+
 POWER_SIGNS = (
     Sign(
         Kind.POWER, "psu_state_max_1h", (Grade(1, LOOK), Grade(2, 0.35, DAY)),
-        f"IPMI 2.0, sensor thresholds: non-critical and critical; {JUDGEMENT}", "state",
+        f"IPMI 2.0, sensor thresholds: non-critical and critical; {JUDGEMENT}", "state", unless=FEED_LOST,
+    ),
+    Sign(
+        Kind.POWER, "psu_failed_max_1h", (Grade(1, 0.9, HOURS),),
+        f"IPMI 2.0, table 42-3, type 08h, offset 1 (failure detected); Redfish PowerSupply, Health Critical; "
+        f"{JUDGEMENT}", "state", unless=FEED_LOST,
+    ),
+    Sign(
+        Kind.POWER, "psu_failure_predicted_max_1h", (Grade(1, 0.5, DAYS),),
+        f"IPMI 2.0, table 42-3, type 08h, offset 2 (predictive failure); Redfish PowerSupply, FailurePredicted; "
+        f"{JUDGEMENT}", "state",
+    ),
+    Sign(
+        Kind.POWER, "psu_present_last", (Grade(0, 0.3, DAY),),
+        f"IPMI 2.0, table 42-3, type 08h, offset 0 (presence): a supply that was there today and is gone; it was "
+        f"pulled, or is no longer seen; {JUDGEMENT}", "presence",
+        comparison=Comparison.AT_MOST, only_if=("psu_present_changes_1d", Comparison.AT_LEAST, 1),
+    ),
+    Sign(
+        Kind.POWER, "psu_present_last", (Grade(0, 0.3, DAY),),
+        f"IPMI 2.0, table 42-3, as above: windows of a day do not see the open hour; {JUDGEMENT}", "presence",
+        comparison=Comparison.AT_MOST, only_if=("psu_present_changes_6h", Comparison.AT_LEAST, 1),
+    ),
+    Sign(
+        Kind.POWER, "psu_vanished_last", (Grade(300, LOOK),),
+        f"{JUDGEMENT}: a supply of which its BMC no longer tells was taken out, or no longer talks", "presence",
     ),
     Sign(
         Kind.POWER, "psu_output_volts_share", (Grade(0.97, LOOK), Grade(0.95, 0.3, DAY), Grade(0.92, 0.6, HOURS)),
         f"EPS12V and ATX12V design guides: 12 V within 5 %; held against the supply's own week; {JUDGEMENT}", "output",
-        comparison=Comparison.AT_MOST,
+        comparison=Comparison.AT_MOST, unless=FEED_LOST,
     ),
     Sign(
         Kind.POWER, "psu_output_volts_stddev_1h", (Grade(0.12, LOOK), Grade(0.25, 0.2, DAYS), Grade(0.5, 0.4, DAY)),
-        f"EPS12V design guide: ripple of at most 120 mV on 12 V; {JUDGEMENT}", "output",
+        f"EPS12V design guide: ripple of at most 120 mV on 12 V; {JUDGEMENT}", "output", unless=FEED_LOST,
     ),
     Sign(
         Kind.POWER, "psu_fan_speed_share", (Grade(0.6, LOOK), Grade(0.3, 0.2, DAYS), Grade(0.05, 0.4, DAY)),
         f"{JUDGEMENT}: a supply whose fan stops overheats", "cooling", comparison=Comparison.AT_MOST,
+        unless=FEED_LOST,
     ),
     Sign(
         Kind.POWER, "psu_temperature_max_1h", (Grade(65, LOOK), Grade(75, 0.2, DAYS), Grade(85, 0.4, DAY)),
@@ -234,6 +319,9 @@ POWER_SIGNS = (
         f"EPS12V design guide: ripple of at most 120 mV on 12 V; {JUDGEMENT}", "board",
     ),
 )  # fmt: skip
+
+# The excuses of each kind; whichever sign they stand at, all are told.
+EXCUSES: Mapping[Kind, tuple[Excuse, ...]] = {Kind.POWER: FEED_LOST}
 
 SIGNS: tuple[Sign, ...] = (*CPU_SIGNS, *MEMORY_SIGNS, *DISK_SIGNS, *NETWORK_SIGNS, *POWER_SIGNS)
 
@@ -261,6 +349,7 @@ TELLING: Mapping[Kind, tuple[tuple[str, str], ...]] = {
     ),
     Kind.POWER: (
         ("psu_state_last", "sensor state"),
+        ("psu_failed_last", "failure flag"),
         ("psu_output_volts_last", "output voltage"),
         ("psu_temperature_last", "temperature"),
         ("psu_fan_speed_last", "fan speed"),

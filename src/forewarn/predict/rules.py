@@ -20,7 +20,8 @@ from forewarn.domain.risk import HORIZONS, FailureForecast, Reason
 from forewarn.features.catalog import CATALOG
 from forewarn.predict.base import Curves, Floats
 from forewarn.predict.explain import window_in_words
-from forewarn.predict.rule_table import ACT, BASES, ODDS_FACTOR, SIGNS, TELLING, Comparison, Grade, Sign
+from forewarn.predict.rule_table import ACT, BASES, EXCUSES, ODDS_FACTOR, SIGNS, TELLING
+from forewarn.predict.rule_terms import Comparison, Excuse, Grade, Sign
 
 MONTH_S = HORIZONS[-1].total_seconds()
 YEAR_S = timedelta(days=365.25).total_seconds()
@@ -36,6 +37,7 @@ class Shown:
 
     probabilities: Floats
     reasons: Mapping[int, tuple[Reason, ...]]
+    excused: NDArray[np.bool_]  # (rows,): something outside of the part explains what it shows
 
 
 def usual(kind: Kind, horizon: timedelta) -> float:
@@ -78,18 +80,19 @@ class RulePredictor:
         """What the signs alone say, without the base rate."""
         by_sign = self._by_sign(frame)
         survival = self._survival(by_sign, frame.num_rows) / (1.0 - self._base)
-        return Shown(1.0 - survival, self._reasons(frame, by_sign))
+        return Shown(1.0 - survival, self._reasons(frame, by_sign), self._excused(frame))
 
     def forecast(self, frame: pa.Table) -> tuple[FailureForecast, ...]:
         """A forecast per row, with the signs that raise it, or with what is missing to make one."""
         by_sign = self._by_sign(frame)
-        curves, reasons = self._curves(frame, by_sign), self._reasons(frame, by_sign)
+        curves, reasons, look_at = self._curves(frame, by_sign), self._reasons(frame, by_sign), self._look_at(frame)
         keys = [frame.column(name).to_pylist() for name in ("component", "host", "device", "time")]
         numbers = [array.tolist() for array in (curves.probabilities, curves.low, curves.high)]
         silent = FailureForecast("", self.kind, "", "", EPOCH, model=self.name, learned_from=self.learned_from)
         made = []
         for row, (component, host, device, time) in enumerate(zip(*keys, strict=True)):
             of_row = replace(silent, component=component, host=host, device=device, time=time)
+            of_row = replace(of_row, look_at=look_at.get(row, "").format(device=device))
             if curves.unknown[row]:
                 made.append(replace(of_row, unknown_because=self._missing()))
                 continue
@@ -121,15 +124,36 @@ class RulePredictor:
         """Per row that shows a sign: what each sign adds to its risk within a week, the weightiest first."""
         survival = self._survival(by_sign, frame.num_rows)[:, WEEK]
         found: dict[int, list[Reason]] = {}
+        for excuse in EXCUSES.get(self.kind, ()):
+            for row in np.flatnonzero(_excuses(excuse, frame)).tolist():
+                found.setdefault(row, [Reason(excuse.feature, excuse.reason, 0.0)])
         for number, (sign, probabilities) in enumerate(zip(self._signs, by_sign, strict=True)):
-            others = [p if i != number else np.zeros_like(p) for i, p in enumerate(by_sign)]
-            without = self._survival(others, frame.num_rows)[:, WEEK]
+            rows = np.flatnonzero(probabilities[:, WEEK])
+            if not len(rows):
+                continue
+            others = [p[rows] if i != number else np.zeros_like(p[rows]) for i, p in enumerate(by_sign)]
+            without = self._survival(others, len(rows))[:, WEEK]
             values = _column(frame, sign.feature)
-            for row in np.flatnonzero(probabilities[:, WEEK]).tolist():
-                weight = log_odds(1.0 - survival[row]) - log_odds(1.0 - without[row])
+            for row, alone in zip(rows.tolist(), without.tolist(), strict=True):
+                weight = log_odds(1.0 - survival[row]) - log_odds(1.0 - alone)
                 text = self._texts[sign.feature].format(value=f"{values[row]:.4g}")
                 found.setdefault(row, []).append(Reason(sign.feature, text, weight))
         return {row: tuple(sorted(all_, key=_weightiest)[:REASONS]) for row, all_ in found.items()}
+
+    def _excused(self, frame: pa.Table) -> NDArray[np.bool_]:
+        excused = np.zeros(frame.num_rows, dtype=np.bool_)
+        for excuse in EXCUSES.get(self.kind, ()):
+            excused |= _excuses(excuse, frame)
+        return excused
+
+    def _look_at(self, frame: pa.Table) -> dict[int, str]:
+        """Per row whose excuse still holds: what a person should look at."""
+        found: dict[int, str] = {}
+        for excuse in EXCUSES.get(self.kind, ()):
+            holds = _meets(_column(frame, excuse.now), excuse.comparison, excuse.limit)
+            for row in np.flatnonzero(holds).tolist():
+                found.setdefault(row, excuse.look_at)
+        return found
 
     def _no_sign(self) -> tuple[Reason, ...]:
         share = BASES[self.kind].per_year
@@ -187,7 +211,14 @@ def _grade(sign: Sign, frame: pa.Table) -> NDArray[np.intp]:
     if sign.only_if:
         feature, comparison, limit = sign.only_if
         reached[~_meets(_column(frame, feature), comparison, limit)] = 0
+    for excuse in sign.unless:
+        reached[_excuses(excuse, frame)] = 0
     return reached
+
+
+def _excuses(excuse: Excuse, frame: pa.Table) -> NDArray[np.bool_]:
+    """Which rows an excuse holds for; a missing value excuses nothing."""
+    return _meets(_column(frame, excuse.feature), excuse.comparison, excuse.limit)
 
 
 def _meets(values: Floats, comparison: Comparison, limit: float) -> NDArray[np.bool_]:
@@ -196,6 +227,8 @@ def _meets(values: Floats, comparison: Comparison, limit: float) -> NDArray[np.b
         met = values >= limit
     elif comparison is Comparison.AT_MOST:
         met = values <= limit
+    elif comparison is Comparison.NEAR_ZERO:
+        met = np.abs(values) <= limit
     else:
         bits = np.nan_to_num(values, posinf=0.0, neginf=0.0).astype(np.int64)
         met = np.bitwise_and(bits, int(limit)) != 0

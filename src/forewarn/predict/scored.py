@@ -15,7 +15,7 @@ from forewarn.predict.fitting import numbered
 from forewarn.predict.shapes import Shape
 
 # What is judged: the horizon for which the shape's labels are best known.
-JUDGED_HORIZON = {Shape.DRIVES: "30d", Shape.OUTAGES: "24h", Shape.DIMMS: "7d"}
+JUDGED_HORIZON = {Shape.DRIVES: "30d", Shape.OUTAGES: "24h", Shape.DIMMS: "7d", Shape.SITE: "7d"}
 FORECAST = ("device", "time", *(f"p_{name}" for name in HORIZON_NAMES), "unknown")
 
 

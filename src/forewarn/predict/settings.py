@@ -21,6 +21,9 @@ class TrainingSettings:
     algorithm: Algorithm = "boosting"
     """`boosting`: each tree mends what those before it left; `forest`: the mean of trees that know nothing of each
     other."""
+    plain: bool = False
+    """Whether drives' columns are only their values as they stand, without a past and without peers: what a model with
+    more is held against."""
     trees: int = 200
     """Number of trees. More of them fit closer, score slower and weigh more."""
     depth: int = 5
@@ -45,6 +48,9 @@ class TrainingSettings:
     chance."""
     later_share: float = 1.0
     """Share of rows that are fitted on past the first interval too; less where rows are daily and months overlap."""
+    proportional: bool = False
+    """Whether trees give one score that moves the hazard of all intervals alike; else they look at the interval too and
+    are asked once for each, which takes four times as long. What is nearer is told apart by the calibration alone."""
     calibrate_days: int = 180
     """Days at the end of the rows that are kept to calibrate on; a season says little of the next."""
     calibrate_prior: float = 0.0
@@ -74,7 +80,7 @@ def suited(shape: Shape, algorithm: Algorithm, kind: Kind | None = None) -> Trai
     of the SmartMem table's DIMMs.
     """
     settings = {
-        Shape.DRIVES: TrainingSettings(),
+        Shape.DRIVES: TrainingSettings(proportional=True, trees=100, rate=0.1),
         Shape.OUTAGES: TrainingSettings(
             trees=150,
             depth=4,
@@ -88,6 +94,16 @@ def suited(shape: Shape, algorithm: Algorithm, kind: Kind | None = None) -> Trai
             later_share=0.01,
             calibrate_prior=500.0,
         ),
+        Shape.SITE: TrainingSettings(
+            trees=120,
+            depth=4,
+            leaf_weight=3.0,
+            columns_share=0.5,
+            keep=1.0,
+            small_share=0.0,
+            calibrate_days=30,
+            threads=1,  # rows are few, and the controller beside it needs the other cores
+        ),
         Shape.DIMMS: TrainingSettings(
             trees=150, depth=6, leaf_weight=5.0, bins=256, keep=1.0, small_share=0.0, calibrate_days=0, embargo_days=0
         ),
@@ -98,5 +114,5 @@ def suited(shape: Shape, algorithm: Algorithm, kind: Kind | None = None) -> Trai
     if algorithm == "forest":
         # A forest starts from no rate: all that it says must be calibrated.
         grown = replace(settings, algorithm=algorithm, trees=100, depth=12, leaf_weight=20.0)
-        return replace(grown, rows_share=0.632, calibrate_prior=0.0)
+        return replace(grown, rows_share=0.632, calibrate_prior=0.0, proportional=False)
     return settings

@@ -1,7 +1,8 @@
 """Training a model on a recording: its shape says how rows are made of it, what is common to all stands here.
 
-Drives go through the catalogue, the store and the frame that serve (`drives.py`); outage logs through their own columns
-(`outages.py`); DIMM tables, which know no time, are the one case that is split by part (`dimms.py`).
+Drives go through the catalogue, the store and the frame that serve (`drives.py`); a site's own history comes as rows
+that went the same way (`site.py`); outage logs go through their own columns (`outages.py`); DIMM tables, which know no
+time, are the one case that is split by part (`dimms.py`).
 """
 
 from datetime import datetime
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from forewarn.domain.feature import Catalog
 from forewarn.domain.inventory import Kind
-from forewarn.predict import dimms, drives, outages
+from forewarn.predict import dimms, drives, outages, site
 from forewarn.predict.history import HistorySettings, Progress
 from forewarn.predict.settings import TrainingSettings, suited
 from forewarn.predict.shapes import Shape, shape_of
@@ -34,6 +35,8 @@ def train(
     settings = settings or suited(shape, "boosting", kind)
     if shape is Shape.OUTAGES:
         return outages.train(path, kind, progress, until, settings)
+    if shape is Shape.SITE:
+        return site.train(path, kind, catalog, progress, until, settings)
     if shape is Shape.DIMMS:
         return dimms.train(path, progress, settings, until)
     return drives.train(path, kind, catalog, progress, until, settings, machinery)

@@ -104,6 +104,12 @@ class Fleet:
             for signal in spot.signals:
                 yield spot.component, signal.key
 
+    def heard(self, silent: Collection[str], missing: Collection[Place]) -> list[bool]:
+        """Of every signal, in the order of the arrays, whether anything shows it."""
+        return [
+            place[0] not in silent and place not in missing for place, spot in self._spots.items() for _ in spot.signals
+        ]
+
     def at(
         self,
         moment: datetime,

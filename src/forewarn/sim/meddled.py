@@ -26,6 +26,9 @@ class MeddledDriver:
         self._before_check()
         self._driver.check(move)
 
+    def expect(self, move: Move) -> None:
+        self._driver.expect(move)
+
     def start(self, move: Move) -> None:
         self._driver.start(move)
 

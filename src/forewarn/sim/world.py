@@ -6,12 +6,13 @@ the faults do not depend on what moves.
 """
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from forewarn.domain.events import FailureEvent, LabelState
 from forewarn.domain.inventory import Cluster, Component, Kind, VmState
@@ -177,8 +178,34 @@ class World:
             self._last = times[-1]
             yield Batch(_samples_table(times, components, metrics, rows), self._devices(times[0], times[-1]))
 
+    def lived(self, days: int) -> Iterator[Batch]:
+        """The hourly telemetry of the `days` after the start, with all that goes wrong in them, a batch per day.
+
+        It stands for ticks of a site that are long past: the same as `advance` shows, without the exporters' lines.
+        """
+        for day in range(days):
+            hours = [self._lived(self._start + timedelta(days=day, hours=hour + 1)) for hour in range(24)]
+            samples, devices = (pa.concat_tables(tables) for tables in zip(*hours, strict=True))
+            yield Batch(samples, devices)
+
+    def _lived(self, now: datetime) -> tuple[pa.Table, pa.Table]:
+        """What is shown at one time, as SAMPLES and DEVICES."""
+        shown, silent, missing = self._moment(now)
+        heard = np.array(self._fleet.heard(silent, missing))
+        keys = [key for key, one in zip(self._fleet.keys(), heard.tolist(), strict=True) if one]
+        components, metrics = (pa.array(names, pa.string()) for names in zip(*keys, strict=True))
+        devices = self._devices(now, now)
+        told = pc.is_in(devices.column("component"), components.unique())
+        return _samples_table([now], components, metrics, [shown[heard]]), devices.filter(told)
+
     def advance(self, now: datetime) -> dict[str, list[Sample]]:
         """Bring the world to `now` and return what each host's exporters show. Hosts that are down show nothing."""
+        shown, silent, missing = self._moment(now)
+        names = [host.name for host in self._driver.inventory().hosts if host.name not in silent]
+        return {name: self._fleet.samples(name, shown, missing) for name in names}
+
+    def _moment(self, now: datetime) -> tuple[Array, Set[str], frozenset[Place]]:
+        """Bring the world to `now`: every signal's value, the hosts that say nothing, and the places that do not."""
         self.step(now)
         cluster = self._driver.inventory()
         elapsed_s = max(0.0, (now - self._last).total_seconds())
@@ -188,12 +215,7 @@ class World:
         self._booted.clear()
         silent = {fault.host for fault in self._active if fault.course == Course.DARK} | self._down.keys()
         silent |= self._happenings.silent()
-        missing = frozenset(place for place in self._dead if place[1] not in _DEAD)
-        return {
-            host.name: self._fleet.samples(host.name, shown, missing)
-            for host in cluster.hosts
-            if host.name not in silent
-        }
+        return shown, silent, frozenset(place for place in self._dead if place[1] not in _DEAD)
 
     def _shown(self, now: datetime, values: Array) -> Array:
         for fault in self._active:

@@ -25,6 +25,9 @@ class RequestKind(StrEnum):
     CLEAR_BREAKER = "clear_breaker"
     OPEN_WINDOW = "open_window"  # args: kind, hosts, starts_at, ends_at
     CLOSE_WINDOW = "close_window"  # args: window = its number
+    PROMOTE = "promote"  # args: kind, version: the model that shall serve
+    ROLL_BACK = "roll_back"  # args: kind: the model before this one shall serve again
+    TRAIN = "train"  # args: kind: learn from this site's history
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from forewarn.domain.feature import Catalog
 from forewarn.domain.inventory import Kind
@@ -58,6 +59,9 @@ class DuckDBSettings:
     """How many pairs of row and series a feature question holds at a time; bounds memory at about 1 kB each."""
     batch_max: int = 20_000_000
     """How many samples one batch may have."""
+    series_max: int = 5_000_000
+    """Series from which on samples of new ones are refused and counted, about 300 B each in memory: names that somebody
+    invents cannot exhaust it. A host shows some hundred."""
 
     def retention(self) -> Retention:
         return Retention(self.raw_days, self.minute_hours, self.hour_days, self.day_days, self.settle_s)
@@ -82,7 +86,7 @@ class DuckDBStore:
         self._settings = settings = settings or DuckDBSettings()
         self._lock = threading.RLock()
         self._closed = False
-        self.refused = 0  # samples that came after their time was dropped
+        self.refused = 0  # samples that came after their time was dropped, or of too many series
         self._file = DuckDBFile(path, settings.memory, settings.threads)
         self.notices = self._file.notices
         self._index = SeriesIndex()
@@ -116,9 +120,10 @@ class DuckDBStore:
     def append(self, batch: Batch) -> int:
         """Store a batch at once or not at all; returns the number of samples taken, duplicates and all.
 
-        Samples older than what `raw_days` still keeps are not taken; `refused` counts them.
+        Samples older than what `raw_days` still keeps, and of series past `series_max`, are not taken; `refused` counts
+        them.
         """
-        self._check(batch)
+        self.check(batch)
         with self._lock, self._available():
             before = self._index.size
             try:
@@ -128,7 +133,8 @@ class DuckDBStore:
                 self._places.distrust()
                 raise
 
-    def _check(self, batch: Batch) -> None:
+    def check(self, batch: Batch) -> None:
+        """Raises TelemetryError for a batch that `append` would refuse for what it is."""
         for table, schema, name in ((batch.samples, SAMPLES, "samples"), (batch.devices, DEVICES, "devices")):
             if not table.schema.equals(schema):
                 raise TelemetryError(f"a batch's {name} have the columns {_shape(table.schema)}, not {_shape(schema)}")
@@ -142,17 +148,18 @@ class DuckDBStore:
 
     def _append(self, batch: Batch) -> int:
         samples, known = batch.samples, self._index.size
+        full = known >= self._settings.series_max
         rows = Rows(
-            self._index.number(samples.column("component"), samples.column("metric")),
+            self._index.number(samples.column("component"), samples.column("metric"), new=not full),
             samples.column("time").cast(pa.int64()).to_numpy(),
             samples.column("value").to_numpy(),
             weights_of(batch),
         )
-        taken = rows.where(rows.time > self._buckets.raw_since)
+        taken = rows.where((rows.time > self._buckets.raw_since) & (rows.series >= 0))
         with self._file.transaction():
             self._save_series(known, until_marked=batch.until_marked)
             linked = self._store(ordered(taken))
-            self._places.see(batch.devices)
+            self._places.see(self._known(batch.devices) if full else batch.devices)
             self._save_places(self._settings.seen_lag_s)
         for part in linked:
             self._index.set_heads(part.numbers, part.heads, part.row_time, part.first_time)
@@ -160,6 +167,16 @@ class DuckDBStore:
         self._frames.forget(int(taken.time.min()) if len(taken) else self._index.newest())
         self.refused += len(rows) - len(taken)
         return len(taken)
+
+    def _known(self, devices: pa.Table) -> pa.Table:
+        """Those of a batch's devices that have series."""
+        numbers = self._index.components.numbers(devices.column("component"), new=False)
+        return devices.filter(pa.array(numbers >= 0))
+
+    @property
+    def size(self) -> int:
+        """How many series there are."""
+        return self._index.size
 
     def _store(self, rows: Rows) -> list[Linked]:
         """Insert samples; series with a sample that is not after all others of it are written anew from there."""
@@ -212,6 +229,21 @@ class DuckDBStore:
         with self._available(), self._file.cursor() as cursor:
             found = ask(cursor, sql.SERIES, [*bounds, *bounds, self._buckets.raw_since])
         return found.set_column(0, "time", found.column("time").cast(TIME))
+
+    def held(self, samples: pa.Table) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """What is stored at the times of SAMPLES: for each row value and weight, NaN and -1 where there is nothing."""
+        values, weights = np.full(samples.num_rows, np.nan), np.full(samples.num_rows, -1, np.int64)
+        with self._lock, self._available(), self._file.cursor() as cursor:
+            series = self._index.known(samples.column("component"), samples.column("metric"))
+            time = samples.column("time").cast(pa.int64()).to_numpy()
+            row = np.flatnonzero((series >= 0) & (self._index.row_time[series] >= time))
+            if len(row):
+                asked = {"row": pa.array(row), "series": pa.array(series[row]), "time": pa.array(time[row])}
+                cursor.register("asked", pa.table(asked))
+                found = ask(cursor, sql.HELD, [int(time[row].min()), int(time[row].max())])
+                at = found.column("row").to_numpy()
+                values[at], weights[at] = found.column("value").to_numpy(), found.column("weight").to_numpy()
+        return values, weights
 
     def devices(self, kind: Kind | None = None) -> pa.Table:
         """Every known device, as DEVICES."""

@@ -1,8 +1,8 @@
 """The roll-ups of the DuckDB store: which buckets are made, and when they are made anew or dropped.
 
-Minutes serve windows under a day and are made of the latest hours alone; hours come from minutes where there are any,
-else from samples; days come from hours. The newest samples get time to settle, so that what is a little late costs
-nothing extra.
+Minutes, and sixths of an hour made of them, serve windows under a day and are made of the latest hours alone; hours
+come from minutes where there are any, else from samples; days come from hours. The newest samples get time to settle,
+so that what is a little late costs nothing extra.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,14 @@ from forewarn.store import duckdb_sql as sql
 from forewarn.store.duckdb_file import DuckDBFile
 from forewarn.store.index import Numbers
 from forewarn.store.windows import DAY, HOUR, MINUTE, NEVER, SECOND, WIDTH, Kept, Tier, Times
+
+_FINE = (Tier.SIXTHS, Tier.MINUTES)  # of the latest hours alone
+_REPAIRS = (
+    (Tier.MINUTES, Tier.SAMPLES),
+    (Tier.SIXTHS, Tier.MINUTES),
+    (Tier.HOURS, Tier.SAMPLES),
+    (Tier.DAYS, Tier.HOURS),
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,7 @@ class Buckets:
         return (
             Kept(Tier.DAYS, NEVER // DAY * DAY, self._rolled[Tier.DAYS]),
             Kept(Tier.HOURS, NEVER // HOUR * HOUR, self._rolled[Tier.HOURS]),
+            Kept(Tier.SIXTHS, max(self._minutes_since, NEVER // HOUR * HOUR), self._rolled[Tier.SIXTHS]),
             Kept(Tier.MINUTES, max(self._minutes_since, NEVER // MINUTE * MINUTE), self._rolled[Tier.MINUTES]),
         )
 
@@ -53,6 +62,8 @@ class Buckets:
             return
         with self._file.transaction():
             minutes_since = self._roll_minutes(targets)
+            begin = max(self._rolled[Tier.SIXTHS], minutes_since)
+            self._extend(Tier.SIXTHS, Tier.MINUTES, begin, targets[Tier.SIXTHS])
             self._roll_hours(targets[Tier.HOURS], minutes_since)
             self._extend(Tier.DAYS, Tier.HOURS, self._rolled[Tier.DAYS], targets[Tier.DAYS])
             rolled = {tier: max(targets[tier], self._rolled[tier]) for tier in WIDTH}
@@ -87,9 +98,9 @@ class Buckets:
         self._file.register("repairs", {"series": series[stale], "since": before})
         for tier in WIDTH:
             self._file.connection.execute(sql.forget_repaired(tier))
-        for tier, source in ((Tier.MINUTES, Tier.SAMPLES), (Tier.HOURS, Tier.SAMPLES), (Tier.DAYS, Tier.HOURS)):
+        for tier, source in _REPAIRS:
             begin = int(np.min(before)) // WIDTH[tier] * WIDTH[tier]
-            begin = max(begin, self._minutes_since) if tier is Tier.MINUTES else begin
+            begin = max(begin, self._minutes_since) if tier in _FINE else begin
             self._file.connection.execute(sql.roll_up(tier, source, repair=True), [begin, self._rolled[tier]])
 
     def drop(self, now: int) -> None:
@@ -99,6 +110,7 @@ class Buckets:
         minutes_since = (now - int(keep.minute_hours * HOUR)) // HOUR * HOUR
         limits = {
             "samples": raw_since,
+            "sixths": minutes_since,
             "minutes": minutes_since,
             "hours": (now - int(keep.hour_days * DAY)) // DAY * DAY,
             "days": (now - int(keep.day_days * DAY)) // DAY * DAY,

@@ -5,7 +5,7 @@ buckets its windows are made. Where a window holds no sample, the newest state b
 if nothing newer has come, else from the store.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
@@ -76,16 +76,32 @@ def values(store: Store, catalog: Catalog, features: Sequence[Feature], rows: Ro
     """
     present = {key for key in {f.metric for f in features} if store.index.metrics.find(key) >= 0}
     asked = [feature for feature in features if feature.metric in present]
-    step = max(1, store.pairs_max // max(1, len(present)))
-    if len(rows) <= step:
-        return _Chunk(store, catalog, asked, rows).columns() if len(rows) else {}
+    if not asked or not len(rows):
+        return {}
+    pairs = np.cumsum(_pairs_of_rows(store, catalog, present, rows))
+    if pairs[-1] <= store.pairs_max:
+        return _Chunk(store, catalog, asked, rows).columns()
     found = {feature: np.full(len(rows), np.nan) for feature in asked}
     order = np.argsort(rows.time, kind="stable")
-    for begin in range(0, len(rows), step):
-        chunk = order[begin : begin + step]
+    pairs = np.cumsum(np.diff(pairs, prepend=0)[order])
+    begin = 0
+    while begin < len(rows):
+        full = pairs[begin - 1] + store.pairs_max if begin else store.pairs_max
+        end = max(begin + 1, int(np.searchsorted(pairs, full, side="right")))
+        chunk = order[begin:end]
         for feature, column in _Chunk(store, catalog, asked, rows.where(chunk)).columns().items():
             found[feature][chunk] = column
+        begin = end
     return found
+
+
+def _pairs_of_rows(store: Store, catalog: Catalog, metrics: Iterable[str], rows: Rows) -> Numbers:
+    """How many of some metrics the store has for each row."""
+    number = np.zeros(len(rows), np.int64)
+    for metric in metrics:
+        components = rows.host if catalog.metric_by_key[metric].kind is Kind.HOST else rows.component
+        number += store.index.find(components, metric) >= 0
+    return number
 
 
 def arrow(features: Sequence[Feature], found: dict[Feature, Column], rows: slice, size: int) -> dict[str, Doubles]:

@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from forewarn.errors import StoreUnavailable, TelemetryError
+from forewarn.errors import StoreDamaged, StoreUnavailable, TelemetryError
 from forewarn.store import duckdb_sql as sql
 from forewarn.store.windows import NEVER, WIDTH
 
@@ -65,24 +65,26 @@ class DuckDBFile:
             self._create()
         elif ("forewarn",) not in found:
             raise self._foreign("is a DuckDB file of something else")
-        state = {str(key): str(value) for key, value in self.connection.execute(sql.STATE_NOTES).fetchall()}
+        state = self._notes()
         while state.get("version") in sql.UPGRADES:
-            state["version"] = self._upgrade(state["version"])
+            self._upgrade(state["version"])
+            state = self._notes()
         if state.get("version") != sql.SCHEMA_VERSION:
             raise self._foreign(f"is a store of version {state.get('version')}, this is for {sql.SCHEMA_VERSION}")
-        if state["open"] == "yes":
+        if state.get("open") == "yes":
             text = f"the telemetry store {self.path} was not closed: samples on their way when it stopped are lost"
             self.notices = (text,)
         return state
 
-    def _upgrade(self, version: str) -> str:
-        """Returns the version that the file has now."""
+    def _notes(self) -> dict[str, str]:
+        return {str(key): str(value) for key, value in self.connection.execute(sql.STATE_NOTES).fetchall()}
+
+    def _upgrade(self, version: str) -> None:
         following, statements = sql.UPGRADES[version]
         with self.transaction():
             for statement in statements:
                 self.connection.execute(statement)
             self.note({"version": following})
-        return following
 
     def _foreign(self, what: str) -> TelemetryError:
         return TelemetryError(f"{self.path} {what}: name another file for the telemetry store, or move it away")
@@ -197,12 +199,12 @@ def _not_opened(path: Path | None, error: duckdb.Error) -> StoreUnavailable | Te
     if "set lock" in text:
         return StoreUnavailable(f"{path} is in use by another process: stop it, or ask it over its API")
     if "not a valid DuckDB" in text:
-        return TelemetryError(f"{path} is no telemetry store: name another file, or move it away")
+        return StoreDamaged(f"{path} is no telemetry store: name another file, or move it away")
     if "Cannot open file" in text:
         return StoreUnavailable(f"{path} cannot be opened: {sentence(error)}")
     return damaged(path, error)
 
 
-def damaged(path: Path | None, error: duckdb.Error) -> TelemetryError:
+def damaged(path: Path | None, error: duckdb.Error) -> StoreDamaged:
     """A file that was a store once."""
-    return TelemetryError(f"{path} is damaged: {sentence(error)} Move it away to start anew.")
+    return StoreDamaged(f"{path} is damaged: {sentence(error)} Move it away to start anew.")

@@ -1,7 +1,7 @@
 """Frames of the DuckDB store: which rows a question has, where their parts sat, and the table that goes out.
 
 A live cycle asks for one kind after the other at one time. Kinds that were asked for together at one time are therefore
-computed together at the next, and what cannot change within the hour is kept for it.
+computed together at the next, as long as they are small, and what cannot change within the hour is kept for it.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,8 @@ from forewarn.store.duckdb_file import DuckDBFile
 from forewarn.store.index import Numbers, SeriesIndex
 from forewarn.store.places import Places
 from forewarn.store.windows import Times
+
+_TOGETHER_MAX = 5000  # parts of a kind, past which what a question costs by itself is nothing beside what its rows cost
 
 
 @dataclass
@@ -59,8 +61,9 @@ class Frames:
 
     def of_times(self, catalog: Catalog, kind: Kind, times: Times) -> pa.Table:
         """The frame of all parts known at each time."""
-        if len(times) != 1:
-            return self._frames(catalog, (kind,), [self._known(kind, times)])[kind]
+        known = self._known(kind, times)
+        if len(times) != 1 or len(known[0]) > _TOGETHER_MAX:
+            return self._frames(catalog, (kind,), [known])[kind]
         cycle, kinds = self._cycle_of(catalog, kind, int(times[0]))
         if kind not in cycle.waiting:
             cycle.waiting = self._frames(catalog, kinds, [self._known(one, times) for one in kinds])

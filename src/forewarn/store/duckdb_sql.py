@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from forewarn.store.windows import DAY, FOREVER, HOUR, NEVER, WIDTH, Spans, Tier
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 
 PLACE_TEXTS = ("component", "kind", "host", "device", "model")
 SAMPLE_COLUMNS = ("series", "time", "value", "before", "before_time", "before_until", "weight")
@@ -108,6 +108,7 @@ _TABLES: dict[str, str] = {
     "places": _columns({**dict.fromkeys(PLACE_TEXTS, "VARCHAR"), "first_seen": "BIGINT", "last_seen": "BIGINT"}),
     "samples": "series INTEGER, time BIGINT, value DOUBLE, before DOUBLE, before_time BIGINT, before_until BIGINT,"
     " weight INTEGER",
+    "sixths": f"series INTEGER, time BIGINT, {_columns(_STATE_TYPES)}",
     "minutes": f"series INTEGER, time BIGINT, {_columns(_STATE_TYPES)}",
     "hours": f"series INTEGER, time BIGINT, {_columns(_STATE_TYPES)}",
     "days": f"series INTEGER, time BIGINT, {_columns(_STATE_TYPES)}, {_columns(_SLOPE_TYPES)}",
@@ -116,11 +117,19 @@ SCHEMA = (*(f"CREATE TABLE {name}({columns})" for name, columns in _TABLES.items
 
 
 # What makes a store of an earlier version one of the next.
+_NO_SIXTHS = NEVER // WIDTH[Tier.SIXTHS] * WIDTH[Tier.SIXTHS]
 UPGRADES: Mapping[str, tuple[str, Sequence[str]]] = {
     "1": (
         "2",
         ("ALTER TABLE samples ADD COLUMN weight INTEGER", "UPDATE samples SET weight = (NOT isnan(value))::INTEGER"),
-    )
+    ),
+    "2": (
+        "3",
+        (
+            f"CREATE TABLE sixths({_TABLES['sixths']})",
+            f"INSERT INTO forewarn VALUES ('rolled_sixths', '{_NO_SIXTHS}')",
+        ),
+    ),
 }
 
 TIER_NUMBER = {tier: number for number, tier in enumerate(Tier)}
@@ -176,6 +185,13 @@ REWRITTEN = (
     " ORDER BY series, time"
 )
 FORGET_REWRITTEN = "DELETE FROM samples USING rewrites WHERE samples.series = rewrites.series AND time >= since"
+
+
+# What is stored at times. The table asked: `asked(row, series, time)`. Parameters: the first and the last of its times.
+HELD = (
+    "SELECT row, value, weight FROM asked JOIN samples ON samples.series = asked.series AND samples.time = asked.time"
+    " WHERE samples.time >= ? AND samples.time <= ?"
+)
 
 
 def _part(tier: Tier, bounds: Spans, fields: Sequence[str], *, slope: bool) -> str:

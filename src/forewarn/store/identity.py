@@ -5,6 +5,7 @@ as those in order. Before the first word on a device that first word holds.
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -41,6 +42,10 @@ class Identities:
         self._runs: dict[tuple[Kind, str], list[_Run]] = {}
         self._turns: list[datetime] = []
 
+    def __len__(self) -> int:
+        """How many device names have been spoken of."""
+        return len(self._runs)
+
     def learn(self, kind: Kind, device: str, part: Part, time: datetime) -> bool:
         """Take in what was said for `time`; whether that changes what sat where at any time."""
         runs = self._runs.setdefault((kind, device), [])
@@ -49,6 +54,11 @@ class Identities:
             del runs[:-RUNS_MAX]
             self._turns = sorted({run.first for of_one in self._runs.values() for run in of_one[1:]})
         return news
+
+    @property
+    def turns(self) -> Sequence[datetime]:
+        """The times at which some part was changed."""
+        return tuple(self._turns)
 
     def epoch(self, time: datetime) -> int:
         """A number that is the same for two times if no part was changed between them."""

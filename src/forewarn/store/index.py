@@ -83,14 +83,14 @@ class SeriesIndex:
         found = self.number(series.column("component"), series.column("metric"))
         self.until_marked[found] = series.column("until_marked").to_numpy()
 
-    def number(self, components: _Column, metrics: _Column) -> Numbers:
-        """The series' numbers of a batch, row by row; unknown ones are numbered on from `size`."""
-        rows = self.components.numbers(components, new=True)
-        columns = self.metrics.numbers(metrics, new=True)
+    def number(self, components: _Column, metrics: _Column, *, new: bool = True) -> Numbers:
+        """The series' numbers of a batch, row by row; unknown ones are numbered on from `size`, or -1 without `new`."""
+        rows = self.components.numbers(components, new=new)
+        columns = self.metrics.numbers(metrics, new=new)
         self._reserve_table()
-        found = self._table[rows, columns]
-        if (new := found < 0).any():
-            self._add(rows[new], columns[new])
+        found = np.where((rows >= 0) & (columns >= 0), self._table[rows, columns], -1)
+        if new and (unknown := found < 0).any():
+            self._add(rows[unknown], columns[unknown])
             found = self._table[rows, columns]
         return found
 
@@ -123,6 +123,13 @@ class SeriesIndex:
         if column < 0 or column >= self._table.shape[1]:
             return np.full(len(components), -1, np.int64)
         return np.where(known, self._table[np.where(known, components, 0), column], -1)
+
+    def known(self, components: _Column, metrics: _Column) -> Numbers:
+        """The series' numbers, row by row, -1 where there is none yet."""
+        rows, columns = self.components.numbers(components, new=False), self.metrics.numbers(metrics, new=False)
+        height, width = self._table.shape
+        known = (rows >= 0) & (columns >= 0) & (rows < height) & (columns < width)
+        return np.where(known, self._table[np.where(known, rows, 0), np.where(known, columns, 0)], -1)
 
     def heads(self, numbers: Numbers) -> Heads:
         return Heads(self._last[numbers], self._last_time[numbers], self._until[numbers])

@@ -4,60 +4,44 @@ One number per series and time, and bounds on all of it. It knows no metric; whe
 """
 
 import math
-from array import array
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from forewarn.domain.inventory import Kind
+import numpy as np
+
+from forewarn.domain import telemetry
 from forewarn.store.identity import Identities
-from forewarn.store.layout import Layout, Series, Target
+from forewarn.store.index import Numbers
+from forewarn.store.intake import Values
+from forewarn.store.layout import Device, Resolution, Series
 from forewarn.store.sets import Sets
 
 Key = tuple[str, tuple[tuple[str, str], ...]]  # a series: its name and its labels
-Device = tuple[Kind, str]
-
-
-@dataclass
-class Resolution:
-    """Where the series of a host lead while no part is changed."""
-
-    by_slot: list[tuple[Target, ...]] = field(default_factory=list)
-    interned: dict[tuple[str, str], Target] = field(default_factory=dict)  # by metric and device
 
 
 @dataclass
 class Scrape:
     """One host's values of one time, by the number of their series; NaN where there is none, or a marker."""
 
-    values: "array[float]" = field(default_factory=lambda: array("d"))
+    values: Values = field(default_factory=lambda: np.empty(0))
     filed: Resolution | None = None  # as what its values were filed
     waiting: set[Device] = field(default_factory=set)  # whose values are not filed yet
 
-    def put(self, slot: int, value: float) -> None:
-        """Keep a value; a marker takes none away."""
-        missing = slot + 1 - len(self.values)
-        if missing > 0:
-            self.values.extend([math.nan] * missing)
-        if value == value:
-            self.values[slot] = value
-
-    def shown(self, target: Target) -> list[float]:
-        """What the target's series have shown so far."""
-        size, values = len(self.values), self.values
-        return [value for slot in target.slots if slot < size and (value := values[slot]) == value]
-
-    def targets(self, resolution: Resolution) -> list[Target]:
-        """Where anything that was shown leads."""
-        return [target for target in resolution.interned.values() if self.shown(target)]
+    def put(self, slots: Numbers, values: Values, size: int) -> None:
+        """Keep values, of the same series the later; a marker takes none away. `size` is how many series there are."""
+        if size > len(self.values):
+            self.values = np.concatenate((self.values, np.full(size - len(self.values), math.nan)))
+        real = values == values
+        self.values[slots[real]] = values[real]
 
     def stored(self) -> set[Series]:
         """The series under which a store has what was shown."""
         if self.filed is None:
             return set()
-        targets = self.targets(self.filed)
-        return {target.series for target in targets if (target.kind, target.device) not in self.waiting}
+        targets = [self.filed.targets[number] for number in self.filed.shown(self.values)]
+        return {target.series for target in targets if target.place not in self.waiting}
 
 
 @dataclass
@@ -68,12 +52,18 @@ class Host:
     identities: Identities = field(default_factory=Identities)
     sensors: dict[tuple[str, str], str] = field(default_factory=dict)  # labels of hwmon sensors, by chip and sensor
     slots: dict[Key, int] = field(default_factory=dict)
+    by_series: dict[telemetry.Series, int] = field(default_factory=dict)  # likewise, or what else a series is
     keys: list[Key] = field(default_factory=list)  # by slot
     resolutions: dict[int, Resolution] = field(default_factory=dict)
     scrapes: OrderedDict[datetime, Scrape] = field(default_factory=OrderedDict)
     settled: dict[Device, datetime] = field(default_factory=dict)  # from when on a device's values need not wait
     sets: Sets = field(default_factory=Sets)
-    layout: Layout | None = None
+
+    @property
+    def size(self) -> int:
+        """How many names are remembered: of series, of devices, of sensors and of sets."""
+        named = len(self.identities) + len(self.sensors) + len(self.settled) + len(self.sets)
+        return max(len(self.keys), len(self.by_series) // 2) + named
 
     def call(self, chip: str, sensor: str, label: str) -> bool:
         """Take in what a sensor is called; whether that is news."""

@@ -20,6 +20,10 @@ class Sets:
     members: dict[tuple[str, str, str], tuple[str, datetime]] = field(default_factory=dict)  # kind, set, device: state
     spares: dict[tuple[str, str], tuple[int, datetime]] = field(default_factory=dict)  # kind, set
 
+    def __len__(self) -> int:
+        """How many facts are remembered."""
+        return len(self.members) + len(self.spares)
+
     def learn(self, sample: Sample, time: datetime) -> None:
         """Take in a series of redundancy."""
         kind, group = sample.labels.get("kind", ""), sample.labels.get("group", "")

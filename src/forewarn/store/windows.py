@@ -60,11 +60,12 @@ class Tier(StrEnum):
 
     DAYS = "days"
     HOURS = "hours"
+    SIXTHS = "sixths"  # of an hour
     MINUTES = "minutes"
     SAMPLES = "samples"
 
 
-WIDTH = {Tier.DAYS: DAY, Tier.HOURS: HOUR, Tier.MINUTES: MINUTE}
+WIDTH = {Tier.DAYS: DAY, Tier.HOURS: HOUR, Tier.SIXTHS: HOUR // 6, Tier.MINUTES: MINUTE}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Lists are cut into pages by `limit` and `offset`. Every error is `{"error": {"co
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from math import inf
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -12,6 +13,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, TypeAdapter
 
+from forewarn.domain.hypervisor import Hypervisor
 from forewarn.domain.inventory import Criticality, HostState, Kind, VirtualMachine
 from forewarn.domain.people import Principal, Role
 from forewarn.domain.plan import MoveState, Outcome, Plan
@@ -72,6 +74,8 @@ class HostView(BaseModel):
 
     name: str
     state: HostState
+    seen_at: datetime | None  # when its driver last heard of it, where it does not now
+    unheard_because: str  # why it does not, also where it never did
     simulated: bool
     cordoned: bool
     driver: str
@@ -84,6 +88,7 @@ class HostView(BaseModel):
     moving_out: int
     moving_in: int
     worst: ComponentView | None
+    hypervisor: Hypervisor | None  # what its placement service tells of it
 
 
 class HostDetail(BaseModel):
@@ -115,7 +120,7 @@ class Health(BaseModel):
 router = APIRouter(prefix="/api/v1", responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}})
 Here = Annotated[Context, Depends(context_of)]
 # What changes how far Forewarn may go, or undoes all that it has set.
-FOR_ADMINS = frozenset({RequestKind.MODE, RequestKind.RELEASE})
+FOR_ADMINS = frozenset({RequestKind.MODE, RequestKind.RELEASE, RequestKind.PROMOTE, RequestKind.ROLL_BACK})
 Look = [Depends(needs(Role.VIEWER))]
 Limit = Annotated[int, Query(ge=1, description="items in the answer; a setting bounds it")]
 Offset = Annotated[int, Query(ge=0, description="items to leave out first")]
@@ -146,6 +151,8 @@ def _host(row: Row, horizon_s: float) -> HostView:
     return HostView(
         name=host.name,
         state=host.state,
+        seen_at=host.seen_at,
+        unheard_because=host.unheard_because,
         simulated=host.simulated,
         cordoned=host.cordoned,
         driver=host.driver,
@@ -158,6 +165,7 @@ def _host(row: Row, horizon_s: float) -> HostView:
         moving_out=row.moving_out,
         moving_in=row.moving_in,
         worst=_component(row.worst, horizon_s) if row.worst else None,
+        hypervisor=host.hypervisor,
     )
 
 

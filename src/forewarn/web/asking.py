@@ -60,6 +60,14 @@ class _CloseWindow(_Args):
     window: Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 
 
+class _Models(_Args):
+    kind: _ComponentKind
+
+
+class _Promote(_Models):
+    version: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
+
+
 _ARGS: Mapping[RequestKind, type[_Args]] = {
     RequestKind.PAUSE: _Pause,
     RequestKind.RESUME: _Args,
@@ -70,6 +78,9 @@ _ARGS: Mapping[RequestKind, type[_Args]] = {
     RequestKind.CLEAR_BREAKER: _Args,
     RequestKind.OPEN_WINDOW: _OpenWindow,
     RequestKind.CLOSE_WINDOW: _CloseWindow,
+    RequestKind.PROMOTE: _Promote,
+    RequestKind.ROLL_BACK: _Models,
+    RequestKind.TRAIN: _Models,
 }
 
 

@@ -86,6 +86,7 @@ def row_body(row: Row) -> dict[str, Any]:
         "key": row.key,
         "name": row.host.name,
         "state": row.host.state,
+        "standing": row.host.standing,
         "cordoned": row.host.cordoned,
         "vms": row.vms,
         "vms_high": row.vms_high,

@@ -1,5 +1,6 @@
 """Forewarn's own metrics in Prometheus' text format, read off the newest snapshot. Pure."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -9,9 +10,11 @@ from forewarn.domain.own_metrics import OWN_BY_NAME
 from forewarn.domain.plan import MoveState
 from forewarn.domain.risk import HORIZON_NAMES, HORIZONS
 from forewarn.domain.situation import Budget, Snapshot
+from forewarn.domain.telemetry import Sample
 from forewarn.web.fleet import Fleet, Level
 
 _Value = tuple[Mapping[str, str], float]
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 def exposition(
@@ -163,3 +166,24 @@ def _line(name: str, labels: Mapping[str, str], value: float) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def samples(text: str) -> list[Sample]:
+    r"""The samples of a page that `exposition` made, without times.
+
+    >>> [sample] = samples('# TYPE a gauge\na{b="c \\"d\\""} 1.5\n')
+    >>> sample.name, sample.labels, sample.value
+    ('a', {'b': 'c "d"'}, 1.5)
+    """
+    found = []
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            series, _, value = line.rpartition(" ")
+            name, _, inner = series.partition("{")
+            labels = {label: _plain(escaped) for label, escaped in _LABEL.findall(inner)}
+            found.append(Sample(name, labels, float(value)))
+    return found
+
+
+def _plain(escaped: str) -> str:
+    return re.sub(r"\\(.)", lambda mark: "\n" if mark[1] == "n" else mark[1], escaped)

@@ -3,10 +3,11 @@
 Pure: a fleet and a name in, words out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from forewarn.domain.hypervisor import Hypervisor, NumaNode
 from forewarn.domain.inventory import VirtualMachine
 from forewarn.domain.plan import Outcome
 from forewarn.domain.situation import Snapshot
@@ -14,7 +15,7 @@ from forewarn.web.fleet import Fleet
 from forewarn.web.migrations import MoveRow, rows_of
 from forewarn.web.safe_start import Drain, SafeStart, drain_of, safe_start
 from forewarn.web.watch import window_words
-from forewarn.web.words import duration
+from forewarn.web.words import count, duration, size
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class HostStory:
     cordon: str  # why it takes no new VM; empty while it does
     windows: tuple[str, ...]
     tickets: tuple[str, ...]
+    hypervisor: tuple[tuple[str, str], ...]  # what its placement service tells of it, by name
 
 
 def story_of(fleet: Fleet, name: str, moves_max: int, now: datetime) -> HostStory:
@@ -56,7 +58,33 @@ def story_of(fleet: Fleet, name: str, moves_max: int, now: datetime) -> HostStor
         cordon=_cordon(snapshot, name),
         windows=tuple(window_words(w, now) for w in snapshot.standing.windows if w.covers(name, now)),
         tickets=tuple(ticket.text for ticket in plan.tickets if ticket.host == name),
+        hypervisor=tuple(_hypervisor(snapshot.cluster.host_by_name[name].hypervisor)),
     )
+
+
+def _hypervisor(told: Hypervisor | None) -> Iterator[tuple[str, str]]:
+    """What is known of a hypervisor, without what is not."""
+    if told is None:
+        return
+    microcode = f"microcode {told.microcode}" if told.microcode else ""
+    yield from (
+        (name, words)
+        for name, words in (
+            ("Versions", ", ".join(filter(None, (told.emulator, told.service)))),
+            ("Processor", ", ".join(filter(None, (told.cpu_model, microcode)))),
+        )
+        if words
+    )
+    yield from ((f"NUMA node {node.id}", _node_words(node)) for node in told.nodes)
+    yield from ((f"Pool {pool.name}", f"{pool.type} {pool.path}".strip()) for pool in told.pools)
+    for network in told.networks:
+        bridge = f"bridge {network.bridge}" if network.bridge else ""
+        yield f"Network {network.name}", ", ".join(filter(None, (network.mode, bridge))) or "without a bridge"
+
+
+def _node_words(node: NumaNode) -> str:
+    huge = (f"{pages.count} huge pages of {size(pages.size_bytes)}" for pages in node.huge_pages)
+    return ", ".join((count(node.cpus, "CPU"), size(node.memory_bytes), *huge))
 
 
 def _cordon(snapshot: Snapshot, name: str) -> str:

@@ -6,7 +6,7 @@ stable code and is counted.
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,13 +15,14 @@ from forewarn import event_lines, remote_write
 from forewarn.clock import Clock
 from forewarn.domain.events import ChangeEvent, FailureEvent
 from forewarn.domain.people import Principal
-from forewarn.domain.telemetry import Sample
+from forewarn.domain.telemetry import Sample, Shown
 from forewarn.errors import ForewarnError, PermanentError, TemporaryError
+from forewarn.store.labels import host_of
 from forewarn.web.bucket import Buckets
 from forewarn.web.exposition import counter
 from forewarn.web.settings import IngestSettings
 
-Take = Callable[[Mapping[str, Sequence[Sample]], datetime], None]
+Take = Callable[[Mapping[str, Iterable[Sample]], datetime], None]
 Record = Callable[[Iterable[ChangeEvent | FailureEvent]], None]
 
 
@@ -51,6 +52,14 @@ class Ingest:
     def __init__(self, settings: IngestSettings, take: Take, record: Record, clock: Clock) -> None:
         self.settings = settings
         self._take, self._record, self._clock = take, record, clock
+        limits = remote_write.Limits(
+            settings.unpacked_bytes_max,
+            settings.samples_max,
+            settings.samples_max,
+            settings.labels_max,
+            settings.label_bytes_max,
+        )
+        self._reader = remote_write.Reader(limits, host_of, settings.series_remembered_max)
         self._bodies = Buckets(clock, settings.bodies_per_minute, settings.senders_max)
         self._samples = Buckets(clock, settings.samples_per_minute, settings.senders_max)
         self._lock = threading.Lock()
@@ -87,21 +96,11 @@ class Ingest:
 
     def write(self, who: Principal, body: bytes) -> None:
         """Store the samples of a body of remote write, if every one is of a host of the sender and of bearable time."""
-        settings = self.settings
-        limits = remote_write.Limits(
-            settings.unpacked_bytes_max,
-            settings.samples_max,
-            settings.samples_max,
-            settings.labels_max,
-            settings.label_bytes_max,
-        )
-        samples, now = remote_write.decode(body, limits), self._clock.now()
-        shown: dict[str, list[Sample]] = {}
-        for sample in samples:
-            shown.setdefault(host_of(sample.labels), []).append(sample)
+        samples, now = self._reader.read(body), self._clock.now()
+        shown = _by_host(samples)
         _check_hosts(who, shown)
-        oldest = timedelta(hours=settings.sample_hours_max)
-        self._check_times((sample.time for sample in samples if sample.time), now, oldest)
+        oldest = timedelta(hours=self.settings.sample_hours_max)
+        self._check_times({time for time in samples.times if time}, now, oldest)
         self._within(self._samples, who, len(samples), "samples")
         if shown:
             self._take(shown, now)
@@ -146,17 +145,15 @@ class Ingest:
             self._taken[what] += number
 
 
-def host_of(labels: Mapping[str, str]) -> str:
-    """The host of which a series speaks: its `instance` without a port, else its `host`; empty where it says neither.
-
-    >>> host_of({"instance": "host03:9100"}), host_of({"host": "host03"}), host_of({"instance": "[::1]:9100"})
-    ('host03', 'host03', '::1')
-    """
-    instance = labels.get("instance", "") or labels.get("host", "")
-    if instance.startswith("["):
-        return instance[1:].partition("]")[0]
-    name, _, port = instance.rpartition(":")
-    return name if port.isdecimal() and name and ":" not in name else instance
+def _by_host(samples: Shown) -> dict[str, Shown]:
+    """What each host shows."""
+    hosts = [series.host for series in samples.series]
+    if hosts and hosts.count(hosts[0]) == len(hosts):
+        return {hosts[0]: samples}
+    rows: dict[str, list[int]] = {}
+    for row, host in enumerate(hosts):
+        rows.setdefault(host, []).append(row)
+    return {host: samples.taken(found) for host, found in rows.items()}
 
 
 def _check_hosts(who: Principal, hosts: Iterable[str]) -> None:

@@ -18,6 +18,9 @@ class IngestSettings:
     """Labels of one series."""
     label_bytes_max: int = 2048
     """Size of the name or the value of a label, bytes."""
+    series_remembered_max: int = 1_000_000
+    """Series that are known again when they come again, which makes reading them some ten times as fast; about 0.8 kB
+    each."""
     events_max: int = 1000
     """Events in one body."""
     event_chars_max: int = 2000

@@ -182,7 +182,7 @@ def _banners(snapshot: Snapshot, now: datetime) -> Iterator[Banner]:
     down = [host.name for host in snapshot.cluster.hosts if host.state is HostState.DOWN]
     if down:
         yield Banner("down", True, f"{count(len(down), 'host is', 'hosts are')} down", _down_words(snapshot, down))
-    unheard = [host for host in snapshot.cluster.hosts if host.seen_at is not None]
+    unheard = [host for host in snapshot.cluster.hosts if host.seen_at is not None or host.unheard_because]
     if unheard:
         silent = f"{count(len(unheard), 'host does', 'hosts do')} not answer the placement service"
         yield Banner("unheard", False, silent, _unheard_words(unheard, now))
@@ -195,7 +195,7 @@ def _down_words(snapshot: Snapshot, down: Sequence[str]) -> str:
 
 
 def _unheard_words(unheard: Sequence[Host], now: datetime) -> str:
-    named = [f"{host.name} {ahead(host.seen_at, now)}" for host in unheard if host.seen_at]
+    named = [f"{host.name} {ahead(host.seen_at, now) if host.seen_at else '(never)'}" for host in unheard]
     more = [f"{len(named) - _DOWN_NAMED} more"] if len(named) > _DOWN_NAMED else []
     return f"Shown as they were last seen: {listing([*named[:_DOWN_NAMED], *more])}"
 

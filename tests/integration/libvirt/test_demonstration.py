@@ -23,7 +23,7 @@ def look(page: Page, demonstration: Demonstration, pictures: Path) -> None:
     page.emulate_media(color_scheme="light")
     page.goto(demonstration.controller.sign_in)
     page.get_by_role("button", name="Sign in here").click()
-    expect(page.locator("tr.host")).to_have_count(4, timeout=30_000)  # three of libvirt, and this machine
+    expect(page.locator("tr.host")).to_have_count(3, timeout=30_000)
     expect(page.locator("#log")).to_contain_text("Proactive Failure Avoidance: moving")
     page.goto(f"{demonstration.controller.address}/migrations")
     expect(page.locator(".moves .outcome.succeeded").first).to_be_visible()

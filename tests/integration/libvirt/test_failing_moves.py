@@ -210,7 +210,6 @@ def test_a_guest_that_does_not_converge_ends_by_post_copy_where_that_is_allowed(
     goes_on(laboratory, busy)
 
 
-@pytest.mark.nightly
 def test_a_move_goes_over_a_slow_link_within_its_bandwidth(
     laboratory: Laboratory, running: Callable[..., Host]
 ) -> None:

@@ -93,6 +93,10 @@ def test_hosts_and_guests_are_shown_with_what_they_offer_and_need_over_a_read_on
                 "storage:/lab/shared",
                 "group:lab",
             } <= host.offers
+            assert host.hypervisor is not None
+            assert (host.hypervisor.emulator[:8], host.hypervisor.service[:11]) == ("QEMU 10.", "libvirt 11.")
+            assert sum(node.memory_bytes for node in host.hypervisor.nodes) > 2**30
+            assert sum(node.cpus for node in host.hypervisor.nodes) == os.cpu_count()
         vm = seen(cluster, "vm-a")
         assert (vm.id, vm.host, vm.state, vm.immovable_because) == (SHARED.uuid, "host01", VmState.RUNNING, "")
         assert (vm.vcpus, vm.memory_bytes) == (1, 96 * 2**20)
@@ -152,6 +156,13 @@ def test_what_guests_do_is_known_from_one_look_to_the_next(
         assert (load.dirty_bytes_per_s, load.working_set_bytes) == (None, None)
 
 
+def measurement(host: Host) -> object:
+    """The last measurement of the guest's dirty rate: its state, and when its QEMU began it."""
+    answer = host.virsh("qemu-monitor-command", "vm-a", '{"execute": "query-dirty-rate"}')
+    told = json.loads(answer)["return"]
+    return told["status"], told["start-time"]
+
+
 def test_a_guest_that_is_about_to_move_is_measured_and_one_that_moves_is_not(
     laboratory: Laboratory, running: Callable[..., Host]
 ) -> None:
@@ -171,7 +182,9 @@ def test_a_guest_that_is_about_to_move_is_measured_and_one_that_moves_is_not(
             cluster = watched.inventory()
             assert (seen(cluster, "vm-a").host, seen(cluster, "vm-a").state) == ("host01", VmState.MIGRATING)
             assert len(cluster.vms) == 1
+            before = measurement(here)
             assert watched.dirty.sample("host01", SHARED.uuid) is None
+            assert measurement(here) == before  # none was begun
             here.cable.slow(None)
             assert moving.wait(60) == 0
         cluster = watched.inventory()
@@ -343,14 +356,14 @@ def test_the_agent_of_a_host_tells_what_its_guests_use(running: Callable[..., Ho
     assert values["libvirt_domain_memory_stats_rss_bytes", ""] > 0
 
 
-def test_what_the_check_before_a_move_measured_is_known_to_the_next_plan(
+def test_a_guest_whose_move_waits_is_measured_and_the_next_plan_knows_its_rate(
     laboratory: Laboratory, running: Callable[..., Host]
 ) -> None:
     running(SHARED)
     driver = driver_of(replace(libvirt_settings(laboratory), dirty_rate_s=1))
     try:
         driver.inventory()
-        driver.check(move_of(SHARED, "host01", "host02"))
+        driver.expect(move_of(SHARED, "host01", "host02"))
 
         def known() -> bool:
             driver.inventory()

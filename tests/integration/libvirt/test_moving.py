@@ -1,7 +1,9 @@
 """Guests that move while they run: they count on, lose nothing, and leave no definition behind."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +30,7 @@ from tests.integration.libvirt.moving import (
     starts_at_boot,
     under_way,
 )
+from tests.support import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -82,6 +85,24 @@ def test_a_guest_without_a_definition_gets_none(laboratory: Laboratory, running:
     assert "Persistent:     no" in laboratory.host("host02").virsh("dominfo", guest.name)
 
 
+def test_a_guest_is_sent_over_several_connections_at_once(laboratory: Laboratory, running: Callable[..., Host]) -> None:
+    source = running(ON_SHARED)
+
+    def qemu(question: str) -> Any:
+        answer = source.virsh("qemu-monitor-command", "vm-a", f'{{"execute": "{question}"}}')
+        return json.loads(answer)["return"]
+
+    driver = driver_of(libvirt_settings(laboratory, parallel_connections=3, bandwidth_bytes_per_s=24 * MIB))
+    move = move_of(ON_SHARED, "host01", "host02")
+    driver.start(move)
+    under_way(driver, move)
+    assert {"capability": "multifd", "state": True} in qemu("query-migrate-capabilities")
+    assert qemu("query-migrate-parameters")["multifd-channels"] == 3
+    assert end_of(driver, move).state is MoveState.SUCCEEDED
+    assert laboratory.where("vm-a") == ("host02",)
+    goes_on(laboratory, ON_SHARED)
+
+
 def test_a_cancelled_move_leaves_the_guest_where_it_was(laboratory: Laboratory, running: Callable[..., Host]) -> None:
     source = running(ON_SHARED)
     define(source, ON_SHARED)
@@ -120,6 +141,41 @@ def test_what_cannot_move_is_refused_before_anything_is_sent(
     assert laboratory.where("vm-b") == ("host01",)
     assert driver.poll(move).state is MoveState.FAILED
     assert laboratory.host("host02").virsh("list", "--all", "--name").split() == []
+
+
+@pytest.mark.usefixtures("pools")
+def test_a_copy_is_refused_where_a_pool_has_been_filled_since_it_last_looked(
+    laboratory: Laboratory, running: Callable[..., Host]
+) -> None:
+    running(ON_LOCAL)
+    target = laboratory.host("host02")
+    driver = driver_of(libvirt_settings(laboratory, copy_disks=True))
+    move = move_of(ON_LOCAL, "host01", "host02")
+    target.node.run_inside("mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", "/lab/local")
+    try:
+        target.virsh("pool-refresh", "local")
+        driver.check(move)
+        target.node.run_inside("dd", "if=/dev/zero", "of=/lab/local/somebody", "bs=1M", "count=12")
+        with pytest.raises(MoveRefused, match="host02 has 12 MiB free for disk vda, which has 16 MiB"):
+            driver.check(move)
+    finally:
+        target.node.run_inside("umount", "/lab/local")
+
+
+def test_a_guest_that_its_owner_paused_where_it_arrived_has_arrived_and_stays_paused(
+    laboratory: Laboratory, running: Callable[..., Host]
+) -> None:
+    running(ON_SHARED)
+    target = laboratory.host("host02")
+    driver, move = driver_of(libvirt_settings(laboratory)), move_of(ON_SHARED, "host01", "host02")
+    driver.start(move)
+    eventually(lambda: laboratory.where("vm-a") == ("host02",), deadline=60)
+    target.virsh("suspend", "vm-a")
+    assert end_of(driver, move).state is MoveState.SUCCEEDED
+    assert target.virsh("domstate", "--reason", "vm-a").strip() == "paused (user)"
+    assert "urn:forewarn:move" not in target.virsh("dumpxml", "vm-a")
+    target.virsh("resume", "vm-a")
+    goes_on(laboratory, ON_SHARED)
 
 
 def test_a_definition_left_at_the_source_is_taken_away_once_the_guest_runs_elsewhere(

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from forewarn.collect.bmc.ipmi import IpmiBmc, parse_log, parse_sensors
 from forewarn.collect.bmc.poller import Poller
 from forewarn.collect.bmc.samples import samples, set_aside
 from forewarn.collect.bmc.settings import BmcSettings, BmcTarget, Protocol
-from forewarn.domain.events import FailureEvent
+from forewarn.domain.events import ChangeEvent, FailureEvent
 from forewarn.domain.inventory import Kind
 from forewarn.errors import SourceAbsent
 from tests.frozen import find
@@ -54,6 +55,11 @@ def test_sensors_are_read_as_ipmitool_prints_them_on_a_real_board() -> None:
     assert find(found, "ipmi_temperature_state") == {"id=01h name=Exhaust Temp": 2}
     assert find(found, "ipmi_voltage_volts") == {}  # of a supply without mains
     assert find(found, "forewarn_bmc_readings_set_aside") == {"why=no reading": 1, "why=supply without input": 1}
+
+
+def test_a_supply_whose_presence_is_not_detected_is_gone() -> None:
+    [supply] = parse_sensors("PS3 Status       | 87h | ok  | 10.3 | Power Supply AC lost").supplies
+    assert (supply.name, supply.present, supply.input_lost) == ("PSU3", False, True)
 
 
 def test_a_reading_of_a_supply_stands_behind_the_supplys_name() -> None:
@@ -164,6 +170,20 @@ def test_entries_of_the_log_that_tell_of_failures_become_events(
     _, told = compare(past, Answer(log=(entry("1", sensor, event),)), NOW + timedelta(minutes=1))
     found = [(each.kind, each.component, each.time) for each in told if isinstance(each, FailureEvent)]
     assert found == ([(kind, component, NOW)] if kind else [])
+
+
+def test_a_supply_that_calls_its_lost_input_a_failure_has_not_failed_until_its_input_is_back() -> None:
+    past, _ = compare(Past(), Answer(supplies=(Supply("PSU2", input_lost=False, failed=False),), log=()), NOW)
+    pulled = Answer(supplies=(Supply("PSU2", input_lost=True, failed=True),))
+    past, told = compare(past, pulled, NOW)
+    assert [type(each) for each in told] == [ChangeEvent]
+    log = (entry("1", "Power Supply PS2 Status", "Failure detected"),)
+    _, told = compare(past, replace(pulled, log=log), NOW)
+    assert told == []
+    _, told = compare(past, Answer(supplies=(Supply("PSU2", input_lost=False, failed=True),)), NOW)
+    assert [each.text for each in told if isinstance(each, FailureEvent)] == ["PSU2 reports a failure"]
+    other = replace(pulled, log=(entry("2", "Power Supply PS1 Status", "Failure detected"),))
+    assert [each.component for each in compare(past, other, NOW)[1]] == ["power:/PSU1"]
 
 
 def test_of_a_log_that_wrapped_only_what_is_new_is_told() -> None:

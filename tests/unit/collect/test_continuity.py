@@ -120,6 +120,31 @@ def test_a_counter_that_runs_backwards_is_counted_for_its_part() -> None:
     assert find(host.round(reads("sda", 2), reads("sdb", 8)), FALLEN) == {"collector=disk device=sda": 2}
 
 
+def supply(name: str) -> Sample:
+    return Sample("forewarn_psu_present", {"name": name}, 1.0)
+
+
+def answers(up: float) -> Sample:
+    return Sample("forewarn_telemetry_bmc_up", {"bmc": "local"}, up)
+
+
+def test_a_supply_of_which_its_bmc_no_longer_tells_has_vanished_and_one_whose_bmc_is_silent_has_not() -> None:
+    host = Host()
+    volts = Sample("ipmi_voltage_volts", {"id": "4", "name": "PSU1 Vout"}, 12.0)  # set aside without input
+    host.round(answers(1), supply("PSU1"), supply("PSU2"), volts)
+    assert find(host.round(answers(0)), VANISHED) == find(host.again(), VANISHED) == {}
+    gone = host.round(answers(1), supply("PSU1"))
+    assert find(gone, VANISHED) == {"collector=disk device=PSU2": 3 * BEAT_S}
+    assert find(gone, LOSSES) == {"collector=disk": 1}
+
+
+def test_a_silent_bmc_at_the_first_look_is_no_loss_later() -> None:
+    host = Host()
+    host.round(answers(0))
+    assert find(host.round(answers(1), supply("PSU1")), LOSSES) == {}
+    assert find(host.round(answers(1)), LOSSES) == {"collector=disk": 1}
+
+
 @pytest.mark.parametrize(
     ("name", "before", "after"),
     [
@@ -140,7 +165,7 @@ def test_a_sensor_that_sticks_for_a_day_is_named_until_it_moves() -> None:
     assert host.round(heat(41), heat(0, "temp2"), heat(39, "temp3"), after_s=86000.0) == []
     odd = host.round(heat(41), heat(0, "temp2"), heat(39, "temp3"), after_s=500.0)
     series = "node_hwmon_temp_celsius{chip=platform_coretemp_0,sensor=temp1}"
-    assert find(odd, STUCK) == {f"collector=disk series={series}": 1}
+    assert find(odd, STUCK) == {f"collector=disk device=platform_coretemp_0 series={series}": 1}
     assert find(odd, "forewarn_telemetry_stuck_sensors") == {"collector=disk": 1}
     assert find(host.round(heat(42), heat(0, "temp2"), heat(39, "temp3")), STUCK) == {}
 
@@ -150,7 +175,7 @@ def test_which_sensors_are_watched_and_how_many_series_is_a_setting() -> None:
     deep = Sample("node_disk_io_now", {"device": "sda"}, 3.0)
     host.round(deep, heat(41), reads("sda", 1), reads("sdb", 1))
     odd = host.round(deep, heat(41), reads("sda", 0), reads("sdb", 0))
-    assert find(odd, STUCK) == {"collector=disk series=node_disk_io_now{device=sda}": 1}
+    assert find(odd, STUCK) == {"collector=disk device=sda series=node_disk_io_now{device=sda}": 1}
     assert find(odd, FALLEN) == {"collector=disk device=sda": 1}
     assert find(odd, "forewarn_telemetry_not_compared") == {"collector=disk": 1}
 

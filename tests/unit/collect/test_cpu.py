@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.collect.cpu import CpuCollector, parse_interrupts, parse_stat
+from forewarn.collect.cpu import CpuCollector, CpuSettings, parse_interrupts, parse_stat
 from forewarn.errors import SourceAbsent
 from tests.frozen import find, unreadable
 
@@ -46,6 +46,12 @@ def test_the_clock_is_told_in_hertz_with_its_bounds(machines: Path) -> None:
     assert find(samples, "node_cpu_scaling_frequency_hertz")["cpu=3"] == 3.1e9
     assert find(samples, "node_cpu_scaling_frequency_max_hertz")["cpu=3"] == 4.65e9
     assert find(samples, "node_cpu_frequency_hertz")["cpu=0"] == 3.4e9
+
+
+def test_clocks_may_be_left_unread(machines: Path) -> None:
+    names = {sample.name for sample in CpuCollector(machines / "amd-box", CpuSettings(clocks=False)).collect()}
+    assert "node_cpu_seconds_total" in names
+    assert not [name for name in names if "hertz" in name]
 
 
 def test_a_vm_without_clock_and_throttle_counters_shows_none(machines: Path) -> None:

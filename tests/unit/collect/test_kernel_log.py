@@ -96,6 +96,101 @@ def host(thaw: Callable[[str], Path]) -> Host:
         ("thermal thermal_zone0: critical temperature reached, shutting down", "thermal_trip", "", True),
         ("CPU3: Core temperature above threshold, cpu clock throttled (total = 12)", "thermal_throttle", "", False),
         ("EXT4-fs (sda1): mounted filesystem with ordered data mode", None, "", False),
+        # What drivers of several kernels say.
+        (
+            "[Hardware Error]: CPU:2 (19:1:1) MC0_STATUS[-|UE|MiscV|AddrV|-|TCC|SyndV|UECC|-|-|-]: 0xbc00080001010135",
+            "machine_check", "", True,
+        ),
+        (
+            "[Hardware Error]: CPU:0 (17:31:0) MC17_STATUS[-|CE|MiscV|AddrV|-|-|SyndV|CECC|-|-]: 0xdc2040000000011b",
+            "machine_check", "", False,
+        ),
+        ("[Hardware Error]: Machine check events logged", "machine_check", "", False),
+        ("mce: CPU supports 32 MCE banks", None, "", False),
+        ("mce: [Hardware Error]: TSC 0 ADDR 12345000 MISC 8c", None, "", False),
+        (
+            "EDAC MC0: 1 UE on mc#0csrow#1channel#2 (csrow:1 channel:2 page:0x1 offset:0x0 grain:64)",
+            "edac_uncorrected", "mc#0csrow#1channel#2", True,
+        ),
+        ("EDAC MC0: Giving out device to module i10nm_edac controller Intel_10nm Socket#0 IMC#0", None, "", False),
+        ("EDAC skx MC0: HANDLING MCE MEMORY ERROR", None, "", False),
+        (
+            "Memory failure: 0x12345: Killing qemu-system-x86:4711 due to hardware memory corruption",
+            "memory_page_lost", "", True,
+        ),
+        ("mce: Uncorrected hardware memory error in user-access at 12345000", "memory_page_lost", "", True),
+        ("soft offline: 0x12345: invalidated", None, "", False),
+        ("pcieport 0000:5d:00.0: AER: Uncorrected (Fatal) error received: 0000:5e:00.0", "pcie_fatal", "", True),
+        ("pcieport 0000:5d:00.0: AER: Multiple Corrected error received: 0000:5e:00.0", "pcie_error", "", False),
+        ("pcieport 0000:5d:00.0: AER: Correctable error message received from 0000:5e:00.0", "pcie_error", "", False),
+        ("pcieport 0000:5d:00.0: AER: Uncorrectable (Non-Fatal) error message received from 0000:5e:00.0",
+         "pcie_error", "", False),
+        ("pcieport 0000:5d:00.0: AER: enabled with IRQ 34", None, "", False),
+        ("nvme nvme0: I/O tag 128 (1080) opcode 0x2 (I/O Cmd) QID 5 timeout, aborting req_op:READ(0) size:131072",
+         "drive_reset", "nvme0", True),
+        ("nvme nvme2: Device not ready; aborting initialisation, CSTS=0x0", "drive_lost", "nvme2", True),
+        ("nvme nvme2: Disabling device after reset failure: -19", "drive_lost", "nvme2", True),
+        ("nvme0n1: Read(0x2) @ LBA 1234, 8 blocks, Unrecovered Read Error (sct 0x2 / sc 0x81) DNR",
+         "medium_error", "nvme0n1", True),
+        ("nvme0n1: I/O Cmd(0x2) @ LBA 1234, 8 blocks, I/O Error (sct 0x2 / sc 0x81) MORE DNR",
+         "medium_error", "nvme0n1", True),
+        ("nvme nvme0: allocated 64 MiB host memory buffer.", None, "", False),
+        ("nvme nvme0: 32/0/0 default/read/poll queues", None, "", False),
+        ("ata3.00: failed command: READ FPDMA QUEUED", "drive_reset", "ata3", True),
+        ("ata3.00: failed command: SMART", None, "", False),
+        ("ata3: COMRESET failed (errno=-16)", "drive_reset", "ata3", True),
+        ("ata3.00: disabled", "drive_lost", "ata3", True),
+        ("ata1: SATA link down (SStatus 0 SControl 300)", None, "", False),
+        ("ata2: SATA link up 6.0 Gbps (SStatus 133 SControl 300)", None, "", False),
+        ("sd 0:0:0:0: [sda] tag#5 Sense Key : Hardware Error [current]", "drive_hardware_error", "sda", True),
+        ("sd 0:0:0:0: [sda] tag#5 Sense Key : Illegal Request [current]", None, "", False),
+        ("sd 2:0:0:0: Device offlined - not ready after error recovery", "drive_lost", "", True),
+        ("I/O error, dev fd0, sector 0 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2", None, "", False),
+        ("Buffer I/O error on dev sr0, logical block 0, async page read", None, "", False),
+        ("print_req_error: I/O error, dev loop0, sector 0", None, "", False),
+        ("print_req_error: I/O error, dev sdb, sector 1234", "io_error", "sdb", True),
+        ("Buffer I/O error on device sda1, logical block 582", "io_error", "sda1", True),
+        ("critical target error, dev sda, sector 4096 op 0x3:(DISCARD) flags 0x800", None, "", False),
+        ("operation not supported error, dev nvme0n1, sector 0 op 0x9:(WRITE_ZEROES)", None, "", False),
+        (
+            "megaraid_sas 0000:02:00.0: 2843 (578613281s/0x0001/CRIT) - VD 00/0 is now DEGRADED",
+            "raid_member_failed", "", True,
+        ),
+        ("megaraid_sas 0000:02:00.0: 99 (578613281s/0x0002/WARN) - Predictive failure: PD 00(e0x20/s0)",
+         "drive_predicts", "", True),
+        ("megaraid_sas 0000:02:00.0: 7 (578613281s/0x0001/info) - VD 00/0 is now OPTIMAL", None, "", False),
+        ("megaraid_sas 0000:02:00.0: Found FW in FAULT state, will reset adapter scsi0.",
+         "storage_controller_fault", "", True),
+        ("mpt3sas_cm0: fault_state(0x2665)!", "storage_controller_fault", "", True),
+        ("mpt3sas_cm0: log_info(0x31120303): originator(PL), code(0x12), sub_code(0x0303)", None, "", False),
+        ("i40e 0000:18:00.0 ens1f0: NIC Link is Down", "link_down", "ens1f0", True),
+        ("igb 0000:01:00.0 enp1s0: igb: enp1s0 NIC Link is Down", "link_down", "enp1s0", True),
+        ("bnxt_en 0000:3b:00.0 eno1np0: NIC Link is Down", "link_down", "eno1np0", True),
+        ("bnx2 0000:02:00.0 eth0: NIC Copper Link is Down", "link_down", "eth0", True),
+        ("tg3 0000:02:00.0 eth0: Link is down", "link_down", "eth0", True),
+        ("[qede_link_update:2233(eno3)]Link is down", "link_down", "eno3", True),
+        ("IPv6: ADDRCONF(NETDEV_UP): eth0: link is not ready", None, "", False),
+        ("pcieport 0000:00:1c.0: pciehp: Slot(0): Link Down", None, "", False),
+        ("br0: port 2(vnet3) entered disabled state", None, "", False),
+        ("igb 0000:07:00.0 enp7s0: NETDEV WATCHDOG: CPU: 4: transmit queue 3 timed out 5368 ms",
+         "nic_reset", "enp7s0", True),
+        ("NETDEV WATCHDOG: eth0 (bnxt_en): transmit queue 1 timed out 5432 ms", "nic_reset", "eth0", True),
+        ("e1000e 0000:00:1f.6 eno1: Detected Hardware Unit Hang:", "nic_reset", "eno1", True),
+        ("tg3 0000:02:00.0 eno1: transmit timed out, resetting", "nic_reset", "eno1", True),
+        ("bnxt_en 0000:3b:00.0 eno1np0: TX timeout detected, starting reset task!", "nic_reset", "eno1np0", True),
+        ("mlx5_core 0000:3b:00.0: poll_health:800:(pid 0): device's health compromised - reached miss count",
+         "nic_reset", "", True),
+        ("mlx5_core 0000:3b:00.0: firmware version: 16.35.4030", None, "", False),
+        ("igb 0000:01:00.0 enp1s0: PCIe link lost", "nic_lost", "enp1s0", True),
+        ("ixgbe 0000:18:00.0: Adapter removed", "nic_lost", "", True),
+        ("ixgbe 0000:18:00.0 eno1: Network adapter has been stopped because it has over heated. Restart the computer.",
+         "nic_lost", "eno1", True),
+        ("igc 0000:03:00.0 enp3s0: NIC Link is Up 1000 Mbps Full Duplex, Flow Control: RX", None, "", False),
+        ("CPU3: Package temperature is above threshold, cpu clock is throttled (total events = 2)",
+         "thermal_throttle", "", False),
+        ("CPU3: Core temperature/speed normal", None, "", False),
+        ("acpitz: critical temperature reached (105 C), shutting down", "thermal_trip", "", True),
+        ("ACPI: thermal: Thermal Zone [THRM] (45 C)", None, "", False),
     ],
 )  # fmt: skip
 def test_lines_are_read_for_what_they_mean(line: str, template: str | None, device: str, failure: bool) -> None:
@@ -103,6 +198,35 @@ def test_lines_are_read_for_what_they_mean(line: str, template: str | None, devi
     assert (said.template if said else None) == template
     if said is not None:
         assert (said.device, said.confidence > 0) == (device, failure)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [("bc00000000000091", Kind.MEMORY), ("be00000000800400", Kind.CPU), ("8c00000000000091", None)]
+)
+def test_an_uncorrected_machine_check_of_a_memory_controller_is_memorys(status: str, kind: Kind | None) -> None:
+    said = read(f"mce: [Hardware Error]: CPU 0: Machine Check: 0 Bank 7: {status}")
+    assert said is not None
+    assert (said.kind if said.confidence else None) == kind
+
+
+def test_a_machine_check_of_the_cpu_hides_none_of_the_memory(host: Host) -> None:
+    collector = host.collector()
+    told(collector)
+    host.say("mce: [Hardware Error]: CPU 0: Machine Check: 0 Bank 7: be00000000800400")
+    assert [event.kind for event in told(collector)] == [Kind.CPU]
+    host.say("mce: [Hardware Error]: CPU 0: Machine Check: 0 Bank 7: bc00000000000091")
+    assert [event.kind for event in told(collector)] == [Kind.MEMORY]
+
+
+def test_a_port_is_the_one_drive_that_hangs_on_it(host: Host) -> None:
+    collector = host.collector()
+    told(collector)
+    port = host.root / "sys/devices/pci0000:00/0000:00:17.0/ata3/host2/target2:0:0/2:0:0:0"
+    port.mkdir(parents=True)
+    (host.root / "sys/block/sdx").mkdir()
+    (host.root / "sys/block/sdx/device").symlink_to(port)
+    host.say("ata3.00: failed command: READ FPDMA QUEUED", "ata9.00: failed command: WRITE FPDMA QUEUED")
+    assert [event.component for event in told(collector)] == ["disk:/sdx", ""]
 
 
 def test_a_record_that_is_none_is_left_out() -> None:

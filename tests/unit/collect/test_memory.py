@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from forewarn.collect.firmware_first import corrected_by_firmware
-from forewarn.collect.memory import MemoryCollector, parse_meminfo
+from forewarn.collect.memory import FirmwareFirst, MemoryCollector, MemorySettings, parse_meminfo
 from forewarn.errors import SourceAbsent
 from tests.frozen import find, unreadable
 
@@ -100,6 +100,18 @@ def hest(*sources: tuple[int, int, int]) -> bytes:
     """An ACPI table HEST with these error sources: type, flags, size."""
     rows = b"".join(struct.pack("<HHHB", kind, 0, 0, flags).ljust(size, b"\0") for kind, flags, size in sources)
     return b"HEST".ljust(36, b"\0") + struct.pack("<I", len(sources)) + rows
+
+
+def test_an_operator_may_say_whether_the_firmware_takes_errors_first(thaw: Callable[[str], Path]) -> None:
+    root = thaw("two-socket-server")
+    said = list(MemoryCollector(root, MemorySettings(FirmwareFirst.YES)).collect())
+    assert find(said, "forewarn_memory_firmware_first") == {"by=setting": 1.0}
+    assert 0 not in find(said, CORRECTED).values()
+    for mc in (root / "sys/devices/system/edac/mc").glob("mc*"):
+        (mc / "mc_name").write_text("ghes_edac\n")
+    denied = list(MemoryCollector(root, MemorySettings(FirmwareFirst.NO)).collect())
+    assert find(denied, "forewarn_memory_firmware_first") == {}
+    assert 0 in find(denied, CORRECTED).values()
 
 
 @pytest.mark.parametrize("by", ["ghes_edac", "HEST"])

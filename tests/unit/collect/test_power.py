@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.collect.power import PowerCollector, hwmon_name
-from forewarn.errors import SourceAbsent
+from forewarn.collect.power import PowerCollector, PowerSettings, hwmon_name
+from forewarn.errors import ConfigurationError, SourceAbsent
 from tests.frozen import find, unreadable
 
 
@@ -23,6 +23,15 @@ def test_an_amd_sensor_keeps_the_colons_of_its_address(machines: Path) -> None:
     assert "chip=pci0000:00_0000:00:18_3 chip_name=k10temp" in find(samples, "node_hwmon_chip_names")
     labels = find(samples, "node_hwmon_sensor_label")
     assert "chip=pci0000:00_0000:00:18_3 label=Tctl sensor=temp1" in labels
+
+
+def test_chips_that_shall_be_left_alone_are_not_read(machines: Path) -> None:
+    settings = PowerSettings(chips_ignored="platform_coretemp_.*")
+    celsius = find(PowerCollector(machines / "two-socket-server", settings).collect(), "node_hwmon_temp_celsius")
+    assert celsius
+    assert not [series for series in celsius if "coretemp" in series]
+    with pytest.raises(ConfigurationError, match=r"agent\.power\.chips_ignored is no regular expression"):
+        PowerCollector(machines / "two-socket-server", PowerSettings("("))
 
 
 def test_chips_without_device_or_name_and_two_on_one_device_are_told_apart(machines: Path) -> None:

@@ -40,8 +40,17 @@ class Machine:
             for statement in statements:
                 connection.execute(statement)
 
-    def error(self, detail: str, *, kind: str = "Corrected", label: str = "CPU0_DIMM_A1", at: datetime = NOW) -> None:
-        row = (f"{at:%Y-%m-%d %H:%M:%S} +0000", 1, kind, "memory read error", label, 0, 0, 1, -1, 0x12345000, detail)
+    def error(
+        self,
+        detail: str,
+        *,
+        kind: str = "Corrected",
+        label: str = "CPU0_DIMM_A1",
+        at: datetime = NOW,
+        said: str = "memory read error",
+        count: object = 1,
+    ) -> None:
+        row = (f"{at:%Y-%m-%d %H:%M:%S} +0000", count, kind, said, label, 0, 0, 1, -1, 0x12345000, detail)
         columns = "timestamp, err_count, err_type, err_msg, label, mc, top_layer, middle_layer, lower_layer, address"
         with closing(sqlite3.connect(self.root / PLACE)) as connection, connection:
             statement = f"INSERT INTO mc_event ({columns}, driver_detail) VALUES (?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
@@ -98,6 +107,31 @@ def test_an_agent_that_starts_anew_knows_the_addresses_and_reads_no_row_twice(tm
     machine.write("INSERT INTO mc_event (id, timestamp, err_type) VALUES (2, 'garbled', 'Corrected')")
     machine.error("rank:0 bg:1 ba:2 row:0x10 col:0x9")
     assert find(machine.collector().collect(), "forewarn_dimm_fault_mode") == {"dimm_label=CPU0_DIMM_A1": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("said", "wide"), [("multi-bit ECC", 1), ("multi-symbol chipkill ECC", 1), ("single-bit ECC", 0)]
+)
+def test_corrected_errors_of_several_bits_are_counted_and_remembered(tmp_path: Path, said: str, wide: int) -> None:
+    machine, name = Machine(tmp_path, MC_EVENT), "forewarn_dimm_multi_bit_errors_total"
+    machine.error("rank:0", said=said)
+    machine.error("rank:0", said=said, kind="Uncorrected")  # no corrected one
+    assert find(machine.collector().collect(), name) == ({"dimm_label=CPU0_DIMM_A1": 1} if wide else {})
+    machine.error("rank:0", said=said, count=3)
+    machine.error("rank:0", said=said, count="garbled")
+    assert find(machine.collector().collect(), name) == ({"dimm_label=CPU0_DIMM_A1": 5} if wide else {})
+
+
+def test_errors_of_several_bits_are_counted_once_where_another_table_could_not_be_read(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, MC_EVENT, MCE_RECORD)
+    collector = machine.collector()
+    list(collector.collect())
+    machine.error("rank:0", said="multi-bit ECC")
+    machine.write("ALTER TABLE mce_record RENAME COLUMN id TO number")
+    with pytest.raises(SourceAbsent, match="cannot be read"):
+        list(collector.collect())
+    machine.write("ALTER TABLE mce_record RENAME COLUMN number TO id")
+    assert set(find(collector.collect(), "forewarn_dimm_multi_bit_errors_total").values()) == {1}
 
 
 def test_old_addresses_no_longer_count(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_every_drive_that_the_scan_finds_is_asked_without_waking_it(clock: Simul
     assert find(samples, STATUS) == {"device=sda": 1, "device=nvme0": 0}
     assert drives.asked[0] == "--scan-open --json"
     assert set(drives.asked[1:]) == {
-        f"--json --all --tolerance=verypermissive --nocheck=standby --device sat {name}"
+        f"--json --all --log=devstat --log=ssd --tolerance=verypermissive --nocheck=standby --device sat {name}"
         for name in ("/dev/sda", "/dev/nvme0")
     }
 

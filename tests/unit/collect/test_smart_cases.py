@@ -88,6 +88,10 @@ def test_a_scsi_drives_warning_is_told_with_its_codes() -> None:
         (ata(row(230, "Media_Wearout_Indicator", 1, 0)), None),
         (ata(row(173, "Wear_Leveling_Count", 200, 0)), None),
         (ata(row(169, "Remaining_Lifetime_Perc", 88)), 12),
+        (ata(row(169, "Remaining_Lifetime_Perc", 100, 63)), 37),  # Silicon Motion: the normalized value stands still
+        (ata(row(209, "Remaining_Lifetime_Perc", 0, 99)), 1),  # Indilinx: there is none
+        (ata(row(231, "SSD_Life_Left", 92, 1)), 8),  # SandForce: the raw value is no share
+        (ata(row(233, "SSD_Remaining_Life_Perc", 96, 0)), 4),
         (ata(row(202, "Unknown_SSD_Attribute", 96, 4), model="Micron_5400", rotation_rate=0), 4),
         (ata(row(202, "Unknown_SSD_Attribute", 96, 4), model="SAMSUNG MZ7L3", rotation_rate=0), None),
         (ata(row(202, "Unknown_Attribute", 96, 4), model="Micron_5400", rotation_rate=7200), None),
@@ -122,6 +126,7 @@ def test_wear_in_a_sata_drives_statistics_goes_before_its_attributes() -> None:
         (ata(row(9, "Power_On_Half_Minutes", 58, 4446504, "37054h+12m")), (37054 * 60 + 12) * 60),
         (ata(row(9, "Power_On_Hours", 58, 3342485283705022)), 37054 * 3600),
         (ata(row(9, "Power_On_Hours", 58, "89180")), 89180 * 3600),
+        (ata(row(9, "Power_On_Hours", 58, (77 << 24) + 20135, "20135 (77 0 0)")), 20135 * 3600),
         (ata(row(9, "Power_On_Hours", 58, 2**32 - 1)), None),
         ({"power_on_time": {"hours": 2**64}}, None),
         ({"nvme_smart_health_information_log": {"power_on_hours": 861}}, 861 * 3600),
@@ -142,6 +147,13 @@ def test_time_on_is_decoded_from_whichever_form_it_has(document: object, seconds
         (ata(row(194, "Temperature_Celsius", 100, 254 + (255 << 8))), -2),
         (ata(row(190, "Unknown_Attribute", 65, 27), row(194, "Temperature_Celsius", 35, 28)), 28),
         (ata(row(190, "Soft_ECC_Errors", 65, 27)), None),
+        (ata(row(194, "Temperature_Celsius_x10", 75, 245, "24.5")), 24),
+        (ata(row(231, "Temperature_Celsius", 69, 31)), 31),
+        (ata(row(231, "SSD_Life_Left", 94, 94)), None),
+        (ata(row(231, "Unknown_Attribute", 94, 94)), None),
+        (ata(row(194, "Temperature_Celsius", 35, 28), temperature={"current": 65262}), 28),
+        ({"ata_sct_status": {"temperature": {"current": 33}}}, 33),
+        (ata(row(194, "Temperature_Celsius", 35, 28), temperature={"drive_trip": 60}), 28),
         ({"temperature": {"current": 65262}}, None),
         ({"nvme_smart_health_information_log": {"temperature": 40}}, 40),
         ({"temperature": "hot", "nvme_smart_health_information_log": {"temperature": 40}}, 40),
@@ -167,6 +179,12 @@ def test_temperature_is_decoded_from_whichever_place_has_it(document: object, ce
         ("EXAMPLE", 194, 141734969371, "27 (Min/Max 16/33)", 27),
         ("EXAMPLE", 194, 27, "27", None),
         ("EXAMPLE", 5, 8, "8", None),
+        ("FUJITSU MHY2120BH", 5, 2000 << 32, "0 (2000 0)", 0),
+        ("FUJITSU MHY2120BH", 196, 7145 << 16, "0 (0 7145)", 0),
+        ("SSD", 1, 142937126, "0/142937126", 0),
+        ("SSD", 233, 0x26001C0026, "0x0026001c0026", None),
+        ("WDC WD20EFRX", 3, 431 << 16 | 433, "433 (Average 431)", 433),
+        ("EXAMPLE", 194, 245, "24.5", 24),
     ],
 )
 def test_what_is_packed_is_told_decoded_beside_the_raw_value(

@@ -2,7 +2,7 @@
 
 At the first look nothing is news: neither the event log, which may be years old, nor the state of a supply. A log that
 was cleared, and a BMC that started anew and does not know the time, are recognized. That a supply lost its input is a
-change, and no failure of the supply.
+change, and no failure of the supply; nor is what the supply itself says of it meanwhile.
 """
 
 import json
@@ -78,8 +78,9 @@ def compare(past: Past, answer: Answer, now: datetime) -> tuple[Past, list[Chang
     """What is news in an answer, and what to remember of it. Hosts are left open."""
     told: list[ChangeEvent | FailureEvent] = []
     new = list(_new_entries(past, answer, now))
+    unfed = {supply.name for supply in answer.supplies if supply.input_lost}
     for entry in new:
-        told += _failures(entry, now)
+        told += (event for event in _failures(entry, now) if event.component not in map(_power, unfed))
     for supply in answer.supplies:
         told += _supply_news(past.supplies.get(supply.name), supply, bool(new), now)
     if past.firmware and answer.firmware and past.firmware != answer.firmware:
@@ -106,10 +107,14 @@ def _failures(entry: Entry, now: datetime) -> Iterator[FailureEvent]:
     for template in TEMPLATES:
         if template.pattern.search(f"{entry.sensor} {entry.event}"):
             supply = supply_of(entry.sensor.removeprefix("Power Supply ")) or supply_of(entry.sensor)
-            component = component_id(Kind.POWER, "", supply) if template.kind is Kind.POWER and supply else ""
+            component = _power(supply) if template.kind is Kind.POWER and supply else ""
             time = min(entry.time, now) if entry.time else now
             yield FailureEvent(time, "", template.kind, component, SEL, said, template.confidence)
             return
+
+
+def _power(supply: str) -> str:
+    return component_id(Kind.POWER, "", supply)
 
 
 def _supply_news(
@@ -117,8 +122,10 @@ def _supply_news(
 ) -> Iterator[ChangeEvent | FailureEvent]:
     if before is None:
         return
-    component = component_id(Kind.POWER, "", supply.name)
-    if supply.failed and before.get("failed") is False and not logged:  # else the log has told of it, and when
+    component = _power(supply.name)
+    if (
+        supply.failed and not supply.input_lost and before.get("failed") is False and not logged
+    ):  # else the log has told of it, and when
         yield FailureEvent(now, "", Kind.POWER, component, BMC, f"{supply.name} reports a failure", 0.9)
     if None not in (supply.input_lost, before.get("input_lost")) and supply.input_lost != before["input_lost"]:
         words = ("lost", "present") if before["input_lost"] else ("present", "lost")
@@ -141,6 +148,7 @@ def _remembered(past: Past, answer: Answer, reset: bool, now: datetime) -> Past:
     kept = dict(past.supplies)
     for supply in answer.supplies:
         row = {name: getattr(supply, name) for name in ("failed", "input_lost", "serial", "firmware")}
+        row["failed"] = None if supply.input_lost else supply.failed  # news, should it fail with its input back
         old = kept.get(supply.name, {})
         kept[supply.name] = {name: old.get(name) if value in (None, "") else value for name, value in row.items()}
     read = answer.log is not None

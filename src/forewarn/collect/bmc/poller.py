@@ -16,7 +16,7 @@ from forewarn.collect.bmc.redfish import RedfishBmc
 from forewarn.collect.bmc.samples import samples, set_aside
 from forewarn.collect.bmc.settings import BmcSettings, BmcTarget
 from forewarn.collect.bmc.settings import Protocol as Way
-from forewarn.collect.files import read_text, write_whole
+from forewarn.collect.files import Kept
 from forewarn.collect.tree import label_text
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import SourceAbsent
@@ -57,19 +57,14 @@ class Poller:
     """Asks BMCs and tells what they said. Safe to use from one thread; asking runs in others."""
 
     def __init__(self, settings: BmcSettings, folder: Path | None, clock: Clock) -> None:
-        self._settings, self._folder, self._clock = settings, folder, clock
-        pasts = _pasts(folder)
+        self._settings, self._kept, self._clock = settings, Kept(folder, FILE), clock
+        pasts = _pasts(self._kept.text)
         started = clock.monotonic()
         self._watched = [
             _Watched(name, host, bmc, pasts.get(name, Past()), due=started, answered_at=started)
             for name, host, bmc in _bmcs(settings, clock)
         ]
         self._pool = ThreadPoolExecutor(settings.at_once, "bmc")
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The hosts on whose boards the BMCs sit; empty for this one's."""
-        return tuple(dict.fromkeys(watched.host for watched in self._watched))
 
     def close(self) -> None:
         """End what goes on; what hangs is left to its time limit."""
@@ -138,15 +133,12 @@ class Poller:
 
     def _remember(self) -> None:
         """Keep what was seen; where that fails the next start takes everything for old, which tells too little."""
-        if self._folder is None:
-            return
         rows = {watched.name: json.loads(watched.past.to_json()) for watched in self._watched}
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self._folder / FILE, json.dumps(rows).encode())
-        except OSError as problem:
+            self._kept.keep(json.dumps(rows).encode())
+        except SourceAbsent as problem:
             for watched in self._watched:
-                watched.trouble = f"what was seen cannot be kept in {self._folder}: {problem.strerror}"
+                watched.trouble = str(problem)
 
 
 def _labelled(found: Iterator[Sample], bmc: str) -> Iterator[Sample]:
@@ -173,9 +165,9 @@ def _remote(target: BmcTarget, settings: BmcSettings, clock: Clock) -> Bmc:
     return ways[target.protocol]()
 
 
-def _pasts(folder: Path | None) -> dict[str, Past]:
+def _pasts(text: str) -> dict[str, Past]:
     try:
-        rows = json.loads(read_text(folder / FILE)) if folder else {}
+        rows = json.loads(text or "{}")
     except ValueError:
         return {}
     return {str(name): Past.from_row(row) for name, row in rows.items()} if isinstance(rows, dict) else {}

@@ -1,17 +1,16 @@
-"""A BMC asked by Redfish, through DMTF's own client `redfish`: Power and Thermal, or the subsystems that follow them.
+"""A BMC asked by Redfish: Power and Thermal, or the subsystems that follow them.
 
 Asking is `RedfishBmc`'s, in which one document that is missing or malformed hides no other; the rest makes readings of
 documents, in DMTF's schemas Power 1.7, Thermal 1.7, PowerSupply 1.5, Sensor 1.7 and Manager 1.19.
 """
 
 import json
-import logging
-import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from forewarn.clock import Clock
 from forewarn.collect.bmc.answer import Answer, Health, Quantity, Reading, Supply, supply_of
+from forewarn.collect.bmc.redfish_client import Client, client
 from forewarn.collect.bmc.settings import BmcSettings, BmcTarget
 from forewarn.collect.smart_reading import finite
 from forewarn.collect.tree import label_text
@@ -55,39 +54,17 @@ class RedfishBmc:
 
     def ask(self) -> Answer:
         """Everything at once. Raises SourceAbsent where the BMC gives nothing."""
-        session = _Session(self._target, self._settings, self._clock)
-        try:
-            return session.answer()
-        finally:
-            session.close()
+        with client(self._target, self._settings) as asked:
+            return _Poll(asked, self._settings, self._clock).answer()
 
 
-class _Session:
+class _Poll:
     """One poll: a client, the number of documents left, and what went wrong."""
 
-    def __init__(self, target: BmcTarget, settings: BmcSettings, clock: Clock) -> None:
-        try:
-            import redfish  # here, for it loads what an agent without Redfish has no need of
-        except ImportError as missing:
-            raise SourceAbsent("the package redfish is not installed: pip install 'forewarn[redfish]'") from missing
-        logging.getLogger("redfish").setLevel(logging.CRITICAL)  # it tells of sessions, their keys and whole documents
+    def __init__(self, client: Client, settings: BmcSettings, clock: Clock) -> None:
+        self._client, self._clock = client, clock
         self._left, self._trouble = settings.documents_max, dict[str, None]()
-        self._clock, self._end = clock, clock.monotonic() + settings.timeout_s
-        self._client = self._reached(
-            lambda: redfish.redfish_client(
-                target.address,
-                target.username or None,
-                target.password() or None,
-                cafile=_certificates(target),
-                timeout=settings.timeout_s,
-                max_retry=1,
-            )
-        )
-        if target.username:
-            self._reached(lambda: self._client.login(auth="basic"))
-
-    def close(self) -> None:
-        self._client._session.close()
+        self._end = clock.monotonic() + settings.timeout_s
 
     def answer(self) -> Answer:
         root = self._get(ROOT)
@@ -155,41 +132,20 @@ class _Session:
             self._trouble["not everything was read: too many documents, or too slow"] = None
             return {}
         self._left -= 1
-        answered = self._reached(lambda: self._client.get(path))
-        if answered.status != 200:
-            if answered.status in (401, 403):
-                raise SourceAbsent(f"the BMC refuses: {answered.status}, a wrong account or too few rights")
-            self._trouble[f"a document answers {answered.status}"] = None
+        status, text = self._client.get(path)
+        if status != 200:
+            if status in (401, 403):
+                raise SourceAbsent(f"the BMC refuses: {status}, a wrong account or too few rights")
+            self._trouble[f"a document answers {status}"] = None
             return {}
         try:
-            document = json.loads(answered.text)
+            document = json.loads(text)
         except (ValueError, RecursionError):
             document = None
         if not isinstance(document, Mapping):
             self._trouble["a document is no JSON object"] = None
             return {}
         return document
-
-    def _reached(self, call: Callable[[], Any]) -> Any:
-        """What `call` of the client gives; its many errors become SourceAbsent, without what they quote."""
-        from redfish.rest import v1
-        from requests import RequestException
-
-        known = (
-            v1.RetriesExhaustedError, v1.InvalidCredentialsError, v1.SessionCreationError,
-            v1.ServerDownOrUnreachableError, v1.JsonDecodingError, v1.DecompressResponseError, v1.BadRequestError,
-        )  # fmt: skip
-        try:
-            return call()
-        except (*known, RequestException, ValueError) as problem:
-            raise SourceAbsent(f"no answer by Redfish: {type(problem).__name__}") from problem
-
-
-def _certificates(target: BmcTarget) -> str | None:
-    """The file of certificates that the client checks against; it checks none where this is None."""
-    if target.insecure or target.address.startswith("http://"):
-        return None
-    return str(target.ca_file) if target.ca_file else ssl.get_default_verify_paths().cafile
 
 
 def _rows(value: Any) -> list[Document]:

@@ -18,6 +18,13 @@ class Protocol(StrEnum):
     REDFISH = "redfish"
 
 
+class Login(StrEnum):
+    """How a Redfish service is told who asks."""
+
+    BASIC = "basic"
+    SESSION = "session"
+
+
 @dataclass(frozen=True)
 class BmcTarget:
     """One BMC."""
@@ -42,6 +49,10 @@ class BmcTarget:
     password_variable: str = ""
     """Name of the environment variable that holds the password, in place of a file. It may not start with FOREWARN_,
     since those are settings."""
+
+    login: Login = Login.BASIC
+    """How Redfish is told who asks: basic with each document; or session, which opens a session at each poll and closes
+    it, for BMCs that refuse the other. A BMC has few sessions, and other tools take of them too."""
 
     cipher_suite: int = 3
     """IPMI cipher suite: 3 (SHA-1, AES) is what nearly every BMC takes, 17 (SHA-256) what newer ones prefer. Asking
@@ -90,7 +101,7 @@ class BmcSettings:
 
     targets: tuple[BmcTarget, ...] = ()
     """BMCs that are asked over the network, a table `[[bmc.targets]]` each: `address`, `host`, `protocol` (ipmi or
-    redfish), `username`, `password_file` or `password_variable`, `cipher_suite`, `ca_file`, `insecure`."""
+    redfish), `username`, `password_file` or `password_variable`, `login`, `cipher_suite`, `ca_file`, `insecure`."""
 
     command: str = "ipmitool"
     """Name or path of ipmitool, looked up on PATH."""

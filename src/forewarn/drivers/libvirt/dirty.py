@@ -1,5 +1,8 @@
 """How fast a guest dirties memory: measured by its QEMU, only where it is about to move, never while it moves.
 
+A guest whose move waits for its turn is measured, so that the next plan knows; a move that starts waits for the end of
+its guest's measurement, and none begins until that move is over.
+
 QEMU samples pages and compares them (page sampling): a second or so, a few milliseconds of work, coarse. Its two other
 ways are none here: the dirty bitmap answers 0 where QEMU emulates the CPU, the dirty ring wants a guest made for it.
 """
@@ -27,6 +30,7 @@ class DirtyRates:
         self._settings, self._connections, self._clock = settings, connections, clock
         self._lock = threading.Lock()
         self._found: dict[str, tuple[float, float]] = {}  # by VM: bytes per second, and when
+        self._measuring: dict[str, threading.Event] = {}  # by VM: set once it is not measured any more
 
     def sample(self, host: str, vm: str) -> float | None:
         """Measure a VM that is about to move, in bytes per second, and remember it.
@@ -37,9 +41,25 @@ class DirtyRates:
         return self._await(host, vm) if self._begin(host, vm) else None
 
     def begin(self, host: str, vm: str) -> None:
-        """The same, without waiting for it: what was measured is known a moment later."""
-        if self._begin(host, vm):
-            threading.Thread(target=self._await, args=(host, vm), name=f"libvirt dirty {host}", daemon=True).start()
+        """The same, without waiting for it: what was measured is known a moment later.
+
+        Nothing happens for a VM that was measured lately, nor while as many are measured as the settings allow.
+        """
+        known = self.known()
+        with self._lock:
+            if vm in known or vm in self._measuring or len(self._measuring) >= self._settings.dirty_rates_at_once:
+                return
+            ended = self._measuring[vm] = threading.Event()
+        threading.Thread(
+            target=self._measure, args=(host, vm, ended), name=f"libvirt dirty {host}", daemon=True
+        ).start()
+
+    def await_quiet(self, vm: str) -> None:
+        """Until the VM is not measured any more; at once for any other."""
+        with self._lock:
+            ended = self._measuring.get(vm)
+        if ended is not None:
+            ended.wait()
 
     def known(self) -> dict[str, float]:
         """By VM the rates of the last quarter of an hour, in bytes per second."""
@@ -47,6 +67,14 @@ class DirtyRates:
         with self._lock:
             self._found = {vm: (rate, at) for vm, (rate, at) in self._found.items() if now_s - at <= KEPT_S}
             return {vm: rate for vm, (rate, _) in self._found.items()}
+
+    def _measure(self, host: str, vm: str, ended: threading.Event) -> None:
+        try:
+            self.sample(host, vm)
+        finally:
+            with self._lock:
+                del self._measuring[vm]
+            ended.set()
 
     def _begin(self, host: str, vm: str) -> bool:
         """Whether a measurement runs now."""

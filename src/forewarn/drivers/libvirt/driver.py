@@ -47,7 +47,9 @@ class LibvirtDriver:
         self._clock, self._leases = clock, leases
         self._marks = Marks()
         self._inventory = LibvirtInventory(settings, self.connections, clock, judge)
-        self._mover = LibvirtMover(settings, self.connections, clock, self._facts, self._cordoned)
+        self._mover = LibvirtMover(
+            settings, self.connections, clock, self._facts, self._cordoned, self._inventory.dirty.await_quiet
+        )
         self._shown: frozenset[str] = frozenset()  # cordoned in the last picture
         self._changes = 0
 
@@ -64,7 +66,10 @@ class LibvirtDriver:
 
     def check(self, move: Move) -> None:
         self._mover.check(move)
-        self._inventory.dirty.begin(move.source, move.vm)  # no move waits for it
+
+    def expect(self, move: Move) -> None:
+        if move.vm not in self._mover.moving():
+            self._inventory.dirty.begin(move.source, move.vm)
 
     def start(self, move: Move) -> None:
         self._mover.start(move)
@@ -82,10 +87,6 @@ class LibvirtDriver:
 
     def uncordon(self, host: str) -> None:
         self._marks.lift(host)
-
-    def dirty_rate(self, host: str, vm: str) -> float | None:
-        """Measure how fast a VM that is about to move dirties its memory, in bytes per second; None where it fails."""
-        return self._inventory.dirty.sample(host, vm)
 
     def metrics(self) -> Mapping[str, float]:
         """What the connections count, by the samples' names with their labels."""

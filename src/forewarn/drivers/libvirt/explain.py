@@ -39,8 +39,18 @@ def opening(error: libvirt.libvirtError, host: str, uri: str) -> DriverUnavailab
     elif code in WRONG_URI:
         remedy = f"{uri} is no address of libvirt for {host}; correct libvirt.hosts.{host}"
     else:
-        remedy = f"{host} cannot be reached at {uri}; see that libvirtd or virtqemud runs and listens there"
+        remedy = f"{host} cannot be reached at {uri}; {_see(uri)}"
     return DriverUnavailable(f"{remedy}: {said(error)}", REPAIRED_BY_PEOPLE_S)
+
+
+def _see(uri: str) -> str:
+    """What may be wrong on the way; libvirt gives a refused key or certificate no code of its own."""
+    scheme = uri.partition(":")[0]
+    if scheme.endswith(("+ssh", "+libssh", "+libssh2")):
+        return "see that ssh lets this user in there without a password, and that libvirtd or virtqemud runs"
+    if scheme.endswith("+tls"):
+        return "see that libvirtd listens there with TLS and takes this machine's certificate"
+    return "see that libvirtd or virtqemud runs and listens there"
 
 
 def calling(error: libvirt.libvirtError, host: str, what: str, vm: str = "") -> ForewarnError:

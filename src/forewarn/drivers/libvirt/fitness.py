@@ -186,16 +186,17 @@ def _free_pages(connection: Connection, vm: Passenger) -> dict[tuple[int, int], 
 
 
 def _around(connection: Connection, disk: Disk) -> Any:
-    """The active pool in whose directory the disk would lie, or None."""
+    """The active pool in whose directory the disk would lie, or None.
+
+    It has looked anew: a pool knows what came or was filled by another way only then.
+    """
     for pool in connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
         directory = text_of(root(pool.XMLDesc(0), "pool", "a storage pool").find("target/path"))
         if directory and within(disk.chain[0].path, directory):
+            pool.refresh(0)
             return pool
     return None
 
 
 def _is_there(connection: Connection, disk: Disk, pool: Any) -> bool:
-    if pool is None:
-        return False
-    pool.refresh(0)  # a pool knows what came by another way only once it has looked anew
-    return bool(_optional(lambda: connection.storageVolLookupByPath(disk.chain[0].path).name()))
+    return pool is not None and bool(_optional(lambda: connection.storageVolLookupByPath(disk.chain[0].path).name()))

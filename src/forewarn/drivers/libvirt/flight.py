@@ -16,17 +16,15 @@ import libvirt
 
 from forewarn.clock import Clock
 from forewarn.domain.plan import Move
-from forewarn.drivers.libvirt import explain
+from forewarn.drivers.libvirt import explain, mark
 from forewarn.drivers.libvirt.connections import Connection, Connections
+from forewarn.drivers.libvirt.mark import Mark
 from forewarn.drivers.libvirt.move_settings import MoveSettings
 from forewarn.drivers.libvirt.sight import Job, job_leaving
 from forewarn.drivers.libvirt.terms import Terms
 from forewarn.errors import DriverUnavailable, ForewarnError, MoveRefused
 
 logger = logging.getLogger(__name__)
-
-MARK_KEY, MARK_URI = "forewarn", "urn:forewarn:move"
-AUTOSTART_MARK = '<move autostart="yes"/>'
 
 # What libvirt answers where the source's daemon cannot reach the target's, before anything has been sent.
 UNREACHED = frozenset(
@@ -53,9 +51,19 @@ class Order:
 
 
 class Flight:
-    """A move under way. `over` is set once libvirt's call has returned, or was left behind."""
+    """A move under way. `over` is set once libvirt's call has returned, or was left behind.
 
-    def __init__(self, order: Order, connections: Connections, clock: Clock, settings: MoveSettings) -> None:
+    `quiet` returns once nothing watches the VM any more; libvirt is not called before that.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        connections: Connections,
+        clock: Clock,
+        settings: MoveSettings,
+        quiet: Callable[[str], None] = lambda _vm: None,
+    ) -> None:
         self.order = order
         self.over = threading.Event()
         self.job: Job | None = None  # as last seen; None again once it has ended
@@ -63,10 +71,9 @@ class Flight:
         self.why_aborted = ""
         self.cancelled = False
         self.told_gone = False  # the source told by an event that the VM has left
-        self.left_behind = False
         self.error = ""
         self.took_s = 0.0  # from the call to its return
-        self._connections, self._clock, self._settings = connections, clock, settings
+        self._connections, self._clock, self._settings, self._quiet = connections, clock, settings, quiet
         self._began_s = clock.monotonic()
         self._aborted_s: float | None = None
         self._seen_job = self._in_post_copy = False
@@ -101,6 +108,7 @@ class Flight:
 
     def _call(self, terms: Terms) -> None:
         try:
+            self._quiet(self.order.move.vm)
             self._migrate(terms)
         except libvirt.libvirtError as error:
             self.error = explain.said(error)
@@ -117,10 +125,9 @@ class Flight:
         calls = self._calls(domain, terms)
         listening = source.domainEventRegisterAny(domain, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._hear, None)
         try:
-            if self.order.autostart:
-                mark(domain, AUTOSTART_MARK)
+            mark.write(domain, Mark(move.target, self.order.autostart))
             for number, call in enumerate(calls, 1):
-                if self.cancelled:
+                if self.cancelled or self.why_aborted:
                     return None
                 try:
                     return call()
@@ -217,7 +224,6 @@ class Flight:
         """Give up waiting for a call that does not return although it was aborted."""
         aborted = self._aborted_s
         if aborted is not None and self._clock.monotonic() - aborted > self._settings.abort_s:
-            self.left_behind = True
             self.over.set()
 
     def _abort(self, why: str) -> None:
@@ -230,23 +236,6 @@ class Flight:
         terms = self.order.terms
         allowed = terms is not None and terms.post_copy and not self._in_post_copy
         return allowed and job.copying.rounds > self._settings.post_copy_after_rounds
-
-
-def mark(domain: Any, element: str | None) -> None:
-    """Write into the domain what must travel with it, or take it away (None)."""
-    kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
-    domain.setMetadata(kind, element, MARK_KEY, MARK_URI, libvirt.VIR_DOMAIN_AFFECT_CURRENT)
-
-
-def marked(domain: Any) -> bool:
-    """Whether a move of ours has left its mark there."""
-    try:
-        domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, MARK_URI, libvirt.VIR_DOMAIN_AFFECT_CURRENT)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_METADATA:
-            return False
-        raise
-    return True
 
 
 def _job(uuid: str) -> Callable[[Connection], Job | None]:

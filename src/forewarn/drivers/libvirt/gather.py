@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from forewarn.domain.inventory import Criticality, Remark, VirtualMachine, VmState
+from forewarn.domain.inventory import Criticality, Remark, VirtualMachine, VmState, listing
 from forewarn.drivers.libvirt.movable import immovable_because
 from forewarn.drivers.libvirt.picture import Seen
 from forewarn.drivers.libvirt.words import Facts, needs
@@ -16,7 +16,6 @@ STANDS_STILL = {
     SHUTDOWN: "it is shutting down",
     SUSPENDED: "it is suspended by its own power management",
 }
-WORDS = 4  # of what no host offers that a sentence names
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +98,8 @@ class _Lonely:
         if not others or any(vm.needs <= offered for _, offered in others):
             return ""
         name, offered = min(others, key=lambda other: (len(vm.needs - other[1]), other[0]))
-        missing = sorted(vm.needs - offered)
-        words = ", ".join(missing[:WORDS]) + (f" and {len(missing) - WORDS} more" if len(missing) > WORDS else "")
-        return f"no other host offers all that it needs; {name}, which comes nearest, lacks {words}"
+        lacks = listing(vm.needs - offered)
+        return f"no other host offers all that it needs; {name}, which comes nearest, lacks {lacks}"
 
 
 def machine_of(host: str, seen: Seen, facts: Facts, offered: frozenset[str], judge: Judge) -> VirtualMachine:

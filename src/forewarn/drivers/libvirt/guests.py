@@ -34,7 +34,6 @@ class Disk:
     """A disk or a drive with removable media. `chain` starts with what is written to; empty for an empty drive."""
 
     target: str  # vda
-    bus: str
     device: str  # disk, cdrom, floppy, lun
     chain: tuple[Source, ...] = ()
     readonly: bool = False
@@ -47,8 +46,6 @@ class Interface:
 
     kind: str  # bridge, network, direct, hostdev, ...
     source: str = ""
-    tap: str = ""  # its device on the host, while it runs
-    stands_in: bool = False  # a passed-through device that another takes over from for a move
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +136,6 @@ def _disk(disk: Element) -> Disk:
     target = disk.find("target")
     return Disk(
         target=attribute(target, "dev"),
-        bus=attribute(target, "bus"),
         device=disk.get("device", "disk"),
         chain=tuple(_chain(disk)),
         readonly=disk.find("readonly") is not None,
@@ -150,13 +146,7 @@ def _disk(disk: Element) -> Disk:
 def _interface(interface: Element) -> Interface:
     kind, source = interface.get("type", ""), interface.find("source")
     named = {"bridge": "bridge", "network": "network", "direct": "dev"}.get(kind, "")
-    teaming = interface.find("teaming")
-    return Interface(
-        kind,
-        attribute(source, named) if named else "",
-        attribute(interface.find("target"), "dev"),
-        stands_in=attribute(teaming, "type") == "transient",
-    )
+    return Interface(kind, attribute(source, named) if named else "")
 
 
 def _nvram(nvram: Element | None) -> Source | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from forewarn.clock import Clock
+from forewarn.domain.hypervisor import Hypervisor
 from forewarn.domain.inventory import Cluster, Host, HostState, Remark, VirtualMachine
 from forewarn.domain.situation import Workload
 from forewarn.drivers.libvirt import stats, words
@@ -19,7 +20,7 @@ from forewarn.drivers.libvirt.connections import Connections
 from forewarn.drivers.libvirt.dirty import DirtyRates
 from forewarn.drivers.libvirt.gather import Claim, Judge, gather, machine_of
 from forewarn.drivers.libvirt.looks import Look, count
-from forewarn.drivers.libvirt.picture import Picture, Seen, Stats
+from forewarn.drivers.libvirt.picture import Picture, Seen, Stats, hypervisor_of
 from forewarn.drivers.libvirt.settings import LibvirtSettings
 from forewarn.errors import DriverUnavailable, ForewarnError
 
@@ -46,6 +47,7 @@ class _Kept:
     retry_at_s: float = 0.0
     tries: int = 0
     offered: frozenset[str] = frozenset()
+    hypervisor: Hypervisor | None = None
     counters: Mapping[str, stats.Counters] = field(default_factory=dict)
     counters_before: Mapping[str, stats.Counters] = field(default_factory=dict)
     machines: dict[str, tuple[Seen, VirtualMachine]] = field(default_factory=dict)  # made of what was seen
@@ -171,6 +173,7 @@ class LibvirtInventory:
             if kept.picture is None or picture.facts != kept.picture.facts:
                 kept.offered = words.offers(picture.facts, self._settings.hosts[name])
                 kept.machines.clear()
+            kept.hypervisor = hypervisor_of(picture)
         kept.counters_before = kept.counters
         kept.counters = {vm: stats.counters(told, at_s) for vm, told in picture.stats.items()}
         kept.picture, kept.seen_at = picture, answer.time
@@ -213,6 +216,8 @@ class LibvirtInventory:
             driver=self.name,
             aggregates=own.aggregates,
             seen_at=kept.seen_at if kept.problem else None,
+            unheard_because=kept.problem,
+            hypervisor=kept.hypervisor,
         )
         if kept.picture is None:
             return replace(host, link_bytes_per_s=own.link_bytes_per_s or settings.link_bytes_per_s)

@@ -19,11 +19,11 @@ import libvirt
 from forewarn.clock import Clock
 from forewarn.domain.plan import Move, MoveState
 from forewarn.drivers.base import MoveProgress
-from forewarn.drivers.libvirt import fitness, sight, words
+from forewarn.drivers.libvirt import fitness, mark, sight, words
 from forewarn.drivers.libvirt.connections import Connection, Connections
 from forewarn.drivers.libvirt.documents import attribute, root
 from forewarn.drivers.libvirt.fitness import Passenger
-from forewarn.drivers.libvirt.flight import Flight, Order, mark, marked
+from forewarn.drivers.libvirt.flight import Flight, Order
 from forewarn.drivers.libvirt.guests import Guest, parse_guest
 from forewarn.drivers.libvirt.pages import Pages, parse_pages
 from forewarn.drivers.libvirt.settings import LibvirtSettings
@@ -54,7 +54,7 @@ class LibvirtMover:
     """Moves VMs between the hosts of `connections`. One thread at a time may use it, as the executor does.
 
     `facts` tells what is known of a host that seldom changes, None for one that never answered; `closed` whether a host
-    takes no VM.
+    takes no VM; `quiet` returns once nothing watches a VM that is to be sent.
     """
 
     def __init__(
@@ -64,10 +64,11 @@ class LibvirtMover:
         clock: Clock,
         facts: Callable[[str], Facts | None],
         closed: Callable[[str], bool] = lambda _host: False,
+        quiet: Callable[[str], None] = lambda _vm: None,
     ) -> None:
         self._connections, self._clock = connections, clock
         self._libvirt, self._settings = settings, settings.moves
-        self._facts, self._closed = facts, closed
+        self._facts, self._closed, self._quiet = facts, closed, quiet
         self._flights: dict[str, Flight] = {}
         self._ended: OrderedDict[str, MoveProgress] = OrderedDict()
         self._lock = threading.Lock()
@@ -78,7 +79,7 @@ class LibvirtMover:
 
     def start(self, move: Move) -> None:
         """Start a live migration and return at once; how it ends comes by `poll`."""
-        flight = Flight(self._order(move), self._connections, self._clock, self._settings)
+        flight = Flight(self._order(move), self._connections, self._clock, self._settings, self._quiet)
         with self._lock:
             self._flights[move.id] = flight
         flight.start()
@@ -179,8 +180,10 @@ class LibvirtMover:
             if flight is None:
                 self._adopt(move)
             return _running(source.job if source is not None else None)
-        if standing in (Standing.ASLEEP, Standing.STRANDED):
-            self._wake(move, move.target if standing is Standing.ASLEEP else move.source)
+        if standing is Standing.ASLEEP:
+            return self._wake(move, move.target, target)
+        if standing is Standing.STRANDED:
+            return self._wake(move, move.source, source)
         if standing is Standing.ARRIVED:
             return self._end(move, self._arrived(move, source, flight))
         return self._end(move, self._not_moved(move, flight, standing))
@@ -209,8 +212,15 @@ class LibvirtMover:
         flight.start()
         return flight
 
-    def _wake(self, move: Move, host: str) -> None:
-        """Let a VM go on that a broken migration left stopped; it is nowhere else. Raises DriverUnavailable."""
+    def _wake(self, move: Move, host: str, seen: Sight | None) -> MoveProgress:
+        """Let a VM go on that this move left stopped; it is nowhere else. Raises DriverUnavailable.
+
+        One without this move's mark was stopped by a migration of somebody else, who may have it running elsewhere.
+        """
+        if seen is None or seen.bound_for != move.target:
+            text = f"{move.vm_name} stands still on {host}, stopped by a migration that is none of Forewarn's"
+            advice = "see that it runs nowhere else before you resume it"
+            return self._end(move, MoveProgress(MoveState.FAILED, text=f"{text}; {advice}"))
 
         def ask(connection: Connection) -> None:
             connection.lookupByUUIDString(move.vm).resume()
@@ -341,9 +351,10 @@ def _settle(move: Move) -> Callable[[Connection], dict[str, int]]:
 
     def ask(connection: Connection) -> dict[str, int]:
         domain = connection.lookupByUUIDString(move.vm)
-        if marked(domain):
-            domain.setAutostart(1)
-            mark(domain, None)
+        if found := mark.read(domain):
+            if found.autostart:
+                domain.setAutostart(1)
+            mark.take_away(domain)
         return dict(domain.jobStats(COMPLETED))
 
     return ask
@@ -363,7 +374,7 @@ def _undefine(move: Move) -> Callable[[Connection], None]:
 def _without_mark(move: Move) -> Callable[[Connection], None]:
     def ask(connection: Connection) -> None:
         domain = connection.lookupByUUIDString(move.vm)
-        if marked(domain):
-            mark(domain, None)
+        if mark.read(domain):
+            mark.take_away(domain)
 
     return ask

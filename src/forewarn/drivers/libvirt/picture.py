@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from forewarn.domain.hypervisor import HugePages, Hypervisor, NumaNode, StoragePool, VirtualNetwork
 from forewarn.domain.inventory import Remark
+from forewarn.drivers.libvirt.capabilities import Node
 from forewarn.drivers.libvirt.guests import Guest
 from forewarn.drivers.libvirt.words import Facts
 
@@ -40,6 +42,26 @@ class Picture:
     stats: Mapping[str, Stats] = field(default_factory=dict)  # likewise, of those that run
     remarks: tuple[Remark, ...] = ()
     lasting: tuple[Remark, ...] = ()  # of them those that come with the facts
+
+
+def hypervisor_of(picture: Picture) -> Hypervisor:
+    """What people are shown of a host."""
+    facts = picture.facts
+    able = facts.capabilities
+    return Hypervisor(
+        emulator=f"QEMU {versions(picture.qemu_version)}" if picture.qemu_version else "",
+        service=f"libvirt {versions(picture.libvirt_version)}" if picture.libvirt_version else "",
+        cpu_model=" ".join(filter(None, (able.cpu_vendor, able.cpu_model))),
+        microcode=able.microcode,
+        nodes=tuple(map(_node, able.nodes)),
+        pools=tuple(StoragePool(pool.name, pool.type, pool.path) for pool in facts.storage.pools),
+        networks=tuple(VirtualNetwork(net.name, net.mode, net.bridge) for net in facts.networks or ()),
+    )
+
+
+def _node(node: Node) -> NumaNode:
+    huge = tuple(HugePages(pages.size_bytes, pages.count) for pages in node.pages[1:] if pages.count)
+    return NumaNode(node.id, len(node.cpus), node.memory_bytes, huge)
 
 
 def versions(number: int) -> str:

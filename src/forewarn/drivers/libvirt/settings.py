@@ -139,8 +139,11 @@ class LibvirtSettings:
     dirty_rate_s: int = 1
     """Seconds over which a guest that is about to move is watched for how fast it dirties memory; 0 for never."""
 
+    dirty_rates_at_once: int = 8
+    """Number of guests that are watched so at the same time."""
+
     def __post_init__(self) -> None:
-        for name in ("look_s", "round_s", "retry_s", "cpu_over_commit", "memory_over_commit"):
+        for name in ("look_s", "round_s", "retry_s", "cpu_over_commit", "memory_over_commit", "dirty_rates_at_once"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0")
         if not 0 <= self.dirty_rate_s <= 60:

@@ -11,6 +11,14 @@ from typing import Any
 import libvirt
 
 from forewarn.drivers.base import Copying
+from forewarn.drivers.libvirt import mark
+
+NO_JOB = frozenset(
+    {libvirt.VIR_ERR_OPERATION_UNSUPPORTED, libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_INVALID}
+)
+
+BY_MIGRATION = (libvirt.VIR_DOMAIN_PAUSED_MIGRATION, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
+IN_POST_COPY = (libvirt.VIR_DOMAIN_PAUSED_POSTCOPY, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,8 @@ class Sight:
     active: bool = False
     running: bool = False  # active and not paused
     stopped_by_migration: bool = False  # active and paused, because of a migration
+    halted: bool = False  # active and at a stand for another reason: its owner paused it, it crashed
+    bound_for: str = ""  # where a move of ours was to bring it, by its mark
     job: Job | None = None  # leaving
     persistent: bool = False
     autostart: bool = False
@@ -41,7 +51,7 @@ class Standing(Enum):
     UNDER_WAY = auto()
     ARRIVED = auto()
     STAYED = auto()
-    ASLEEP = auto()  # gone from the source, and nobody woke it at the target
+    ASLEEP = auto()  # gone from the source, and stopped at the target by its migration, which woke it not
     STRANDED = auto()  # stopped at the source for its last pages, and gone from the target
     NOWHERE = auto()
     UNSEEN = auto()  # the host that would decide does not answer
@@ -61,34 +71,25 @@ def judge(source: Sight | None, target: Sight | None, *, told_gone: bool = False
         return _at_source(source, target)
     if target is None:
         return Standing.UNSEEN
-    return Standing.ASLEEP if target.active else Standing.NOWHERE
+    if not target.active:
+        return Standing.NOWHERE
+    return Standing.ASLEEP if target.stopped_by_migration else Standing.ARRIVED  # its owner stopped it there
 
 
 def _at_source(source: Sight, target: Sight | None) -> Standing:
     """How a move stands whose VM is at the source, running or not."""
     if source.job is not None:
         return Standing.UNDER_WAY
-    if source.running:
+    if source.running or source.halted:
         return Standing.STAYED
     stranded = source.stopped_by_migration and target is not None and not target.active
     return Standing.STRANDED if stranded else Standing.UNDER_WAY
 
 
 def look(uuid: str) -> Callable[[Any], Sight]:
-    """The question to one host's connection. A VM that libvirt does not know there is seen nowhere.
-
-    It may stop while it is looked at, and then has no job to ask of: it is looked at once more.
-    """
+    """The question to one host's connection. A VM that libvirt does not know there is seen nowhere."""
 
     def ask(connection: Any) -> Sight:
-        try:
-            return once(connection)
-        except libvirt.libvirtError as error:
-            if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
-                raise
-            return once(connection)
-
-    def once(connection: Any) -> Sight:
         try:
             return _sight(connection.lookupByUUIDString(uuid))
         except libvirt.libvirtError as error:
@@ -100,28 +101,33 @@ def look(uuid: str) -> Callable[[Any], Sight]:
 
 
 def _sight(domain: Any) -> Sight:
+    """The job is read before the state: a migration that ends in between shows a VM that has left, not one that stays.
+
+    Its state alone says whether it is active; of one that has stopped meanwhile nothing that was read before counts.
+    """
+    job = job_leaving(domain)
     state, reason = domain.state()
-    active = bool(domain.isActive())
-    paused = state == libvirt.VIR_DOMAIN_PAUSED
-    by_migration = reason in (libvirt.VIR_DOMAIN_PAUSED_MIGRATION, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
+    active = state not in (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_NOSTATE)
     persistent = bool(domain.isPersistent())
     return Sight(
         defined=True,
         active=active,
-        running=active and state == libvirt.VIR_DOMAIN_RUNNING,
-        stopped_by_migration=active and paused and by_migration,
-        job=job_leaving(domain) if active else None,
+        running=state == libvirt.VIR_DOMAIN_RUNNING,
+        stopped_by_migration=state == libvirt.VIR_DOMAIN_PAUSED and reason in BY_MIGRATION,
+        halted=active and state != libvirt.VIR_DOMAIN_RUNNING and reason not in (*BY_MIGRATION, *IN_POST_COPY),
+        bound_for=found.target if active and (found := mark.read(domain)) else "",
+        job=job if active else None,
         persistent=persistent,
         autostart=persistent and bool(domain.autostart()),
     )
 
 
 def job_leaving(domain: Any) -> Job | None:
-    """The migration that leaves, asked of a domain. One that arrives has no job to tell of."""
+    """The migration that leaves, asked of a domain. One that arrives, or does not run, has no job to tell of."""
     try:
         return job_of(domain.jobStats())
     except libvirt.libvirtError as error:
-        if error.get_error_code() in (libvirt.VIR_ERR_OPERATION_UNSUPPORTED, libvirt.VIR_ERR_NO_SUPPORT):
+        if error.get_error_code() in NO_JOB:
             return None
         raise
 

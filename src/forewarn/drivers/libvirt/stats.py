@@ -1,7 +1,6 @@
 """What guests do, from what libvirt counts about them between two looks. Pure."""
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +8,6 @@ from forewarn.domain.situation import Workload
 
 KIB = 1024
 NANOSECONDS = 1e9
-_BLOCK = re.compile(r"block\.\d+\.(rd|wr)\.bytes")
-_NET = re.compile(r"net\.\d+\.(rx|tx)\.bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +28,18 @@ def counters(stats: Mapping[str, Any], at_s: float) -> Counters:
     return Counters(
         at_s,
         None if cpu is None else int(cpu),
-        _total(stats, _BLOCK),
-        _total(stats, _NET),
+        _total(stats, "block", ("rd", "wr")),
+        _total(stats, "net", ("rx", "tx")),
         _memory(stats),
         _filled(stats),
     )
 
 
-def _total(stats: Mapping[str, Any], names: re.Pattern[str]) -> int | None:
-    found = [int(value) for name, value in stats.items() if names.fullmatch(name)]
+def _total(stats: Mapping[str, Any], group: str, ways: Sequence[str]) -> int | None:
+    """The bytes of a guest's disks or interfaces, as many as it says that it has; None where nothing is told of any."""
+    numbers = range(int(stats.get(f"{group}.count", 0)))
+    names = (f"{group}.{number}.{way}.bytes" for number in numbers for way in ways)
+    found = [int(stats[name]) for name in names if name in stats]
     return sum(found) if found else None
 
 

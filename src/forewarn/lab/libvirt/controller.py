@@ -27,7 +27,7 @@ AGGREGATE = "laboratory"  # the hosts for which the demonstration's override hol
 REASON = "demonstration"
 NAME = "controller"  # what the hosts call it
 PORT = 8460  # at which the hosts reach it
-READY_S = 60.0
+READY_S = 120.0  # on a machine that is busy with other things
 END_S = 30.0
 CONTROLLER = """\
 [driver]
@@ -39,9 +39,6 @@ interval_s = {interval_s}
 [web]
 port = {port}
 allowed_hosts = ["127.0.0.1", "localhost", "{name}"]
-[agent]
-collectors = ["cpu", "memory"]
-interval_s = 10.0
 [policy]
 # Hosts here are no real machines: nothing tells of their processors, memory and power.
 unknown_may_receive = ["cpu", "memory", "network", "power"]
@@ -74,7 +71,7 @@ retry_max_s = 5.0
 
 
 class Controller:
-    """`forewarn up` with the laboratory's hosts, and what is asked of it."""
+    """`forewarn serve` with the laboratory's hosts, and what is asked of it."""
 
     def __init__(self, laboratory: Laboratory, clock: Clock, port: int = 0, interval_s: float = 5.0) -> None:
         self._laboratory, self._clock = laboratory, clock
@@ -111,14 +108,15 @@ class Controller:
         hosts = (HOST.format(name=h.name, uri=h.uri, aggregate=AGGREGATE) for h in self._laboratory.hosts)
         (self.folder / "controller.toml").write_text("".join((own, *hosts)))
         self._token = self.forewarn("token", "add", "laboratory", "--role", "viewer", "--reason", REASON).strip()
-        self._process = self._spawn("output", "-m", "forewarn", "up", *self._kept())
+        self._process = self._spawn("output", "-m", "forewarn", "serve", *self._kept())
         relay = ("-m", "forewarn.lab.libvirt.relay", f"/proc/{self._laboratory.switch.number}/ns/net", SWITCH_ADDRESS)
         self._spawn("relay", *relay, str(PORT), str(self.port))
         wait(self._ready, self._clock, READY_S, "the controller")
 
     def forewarn(self, *words: str) -> str:
         """What a command of Forewarn prints, about this controller."""
-        return run([sys.executable, "-m", "forewarn", *words, *self._kept()], environment=clean_environment())
+        command = [sys.executable, "-m", "forewarn", *words, *self._kept()]
+        return run(command, READY_S, environment=clean_environment())
 
     def ask(self, path: str) -> Any:
         """What its API answers. Raises LaboratoryError where it does not."""

@@ -65,7 +65,7 @@ function host(change) {
     const element = row.querySelector(`[data-part=${name}]`);
     if (element) { element.textContent = text; element.hidden = !shown; }
   };
-  put("state", change.state, change.state !== "up");
+  put("state", change.standing, change.standing !== "up");
   put("cordoned", "cordoned", change.cordoned);
   put("vms", change.vms);
   put("high", ` (${change.vms_high})`, change.vms_high > 0);
