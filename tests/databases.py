@@ -106,3 +106,46 @@ def victoria_metrics(folder: Path, flags: Sequence[str] = (), port: int | None =
     ]
     with running(command, folder, port, "/health") as database:
         yield database
+
+
+INFLUXDB = """\
+reporting-disabled = true
+bind-address = "127.0.0.1:{backup}"
+[meta]
+dir = "{folder}/meta"
+[data]
+dir = "{folder}/data"
+wal-dir = "{folder}/wal"
+wal-fsync-delay = "100ms"
+query-log-enabled = false
+{data}
+[http]
+bind-address = "127.0.0.1:{port}"
+auth-enabled = {auth}
+log-enabled = false
+[monitor]
+store-enabled = false
+[logging]
+level = "error"
+"""
+
+
+@contextmanager
+def influxdb(folder: Path, name: str = "telegraf", *, auth: bool = False, data: str = "") -> Iterator[Database]:
+    """InfluxDB 1.x with one database, empty; with `auth`, which `admin` with the password `secret` may use."""
+    program = needed("influxd")
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    config = INFLUXDB.format(folder=folder, port=port, backup=free_port(), auth=str(auth).lower(), data=data)
+    (folder / "influxdb.conf").write_text(config, encoding="utf-8")
+    with running([program, "-config", f"{folder}/influxdb.conf"], folder, port, "/ping") as database:
+        if auth:
+            _query(database, "CREATE USER admin WITH PASSWORD 'secret' WITH ALL PRIVILEGES")
+        if name:
+            _query(database, f'CREATE DATABASE "{name}"', ("admin", "secret") if auth else None)
+        yield database
+
+
+def _query(database: Database, query: str, auth: tuple[str, str] | None = None) -> None:
+    answer = httpx.post(f"{database.url}/query", data={"q": query}, auth=auth)
+    assert "error" not in answer.text, answer.text

@@ -15,6 +15,7 @@ from forewarn.domain.inventory import Kind
 from forewarn.domain.telemetry import Metric
 from forewarn.store.base import DEVICES, ROWS, SAMPLES, Batch
 from forewarn.store.duckdb import DuckDBSettings, DuckDBStore
+from tests.plain_reading import PlainSeries, Reading
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOLD = timedelta(hours=1)
@@ -28,8 +29,6 @@ CATALOG = Catalog(
         for window in WINDOWS
     ),
 )
-
-Reading = tuple[datetime, float]
 
 
 @dataclass(frozen=True)
@@ -49,82 +48,6 @@ class Way:
             held = kept.get(time, math.nan)
             kept[time] = held if math.isnan(value) else value
         return sorted(kept.items())
-
-
-# --- the plain reading
-
-
-def window_of(asked: datetime, length: timedelta) -> tuple[datetime, datetime]:
-    if length >= timedelta(days=7):
-        end = asked.replace(hour=0, minute=0, second=0, microsecond=0)
-    elif length >= timedelta(days=1):
-        end = asked.replace(minute=0, second=0, microsecond=0)
-    else:
-        end = asked
-    return end - length, end
-
-
-def standing(readings: Sequence[Reading], at: datetime, until_marked: bool) -> Reading | None:
-    """The value that holds at a time."""
-    before = [reading for reading in readings if reading[0] <= at]
-    if not before or math.isnan(before[-1][1]):
-        return None
-    time, _ = before[-1]
-    return before[-1] if until_marked or at - time <= HOLD else None
-
-
-def slope(inside: Sequence[Reading]) -> float:
-    hours: dict[int, list[float]] = {}
-    for time, value in inside:
-        hours.setdefault(-((START - time) // timedelta(hours=1)), []).append(value)
-    points = [(hour, sum(values) / len(values)) for hour, values in hours.items()]
-    if len(points) < 2:
-        return math.nan
-    mean_x = sum(x for x, _ in points) / len(points)
-    mean_y = sum(y for _, y in points) / len(points)
-    spread = sum((x - mean_x) ** 2 for x, _ in points)
-    return 24 * sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
-
-
-def naive(way: Way, asked: datetime, aggregate: Aggregate, length: timedelta) -> float:
-    if aggregate is Aggregate.LAST:
-        held = standing(way.readings, asked, way.until_marked)
-        return held[1] if held else math.nan
-    start, end = window_of(asked, length)
-    inside = [r for r in way.readings if start < r[0] <= end and not math.isnan(r[1])]
-    begin = standing(way.readings, start, way.until_marked)
-    if aggregate is Aggregate.COUNT:
-        ever = any(r[0] <= end and not math.isnan(r[1]) for r in way.readings)
-        return float(len(inside)) if ever else math.nan
-    if aggregate is Aggregate.SLOPE:
-        return slope(inside)
-    if not inside and begin is None:
-        return math.nan
-    return of_values([begin] if begin else [], inside, aggregate, end, length)
-
-
-def of_values(
-    begin: list[Reading], inside: list[Reading], aggregate: Aggregate, end: datetime, length: timedelta
-) -> float:
-    path = begin + inside
-    values = [value for _, value in path]
-    sampled = [value for _, value in inside] or values
-    mean = sum(sampled) / len(sampled)
-    steps = [(b[0], b[1] - a[1]) for a, b in itertools.pairwise(path)]
-    changed = [time for time, step in steps if step != 0]
-    age = (end - changed[-1]) if changed else length
-    found = {
-        Aggregate.FIRST: values[0],
-        Aggregate.MIN: min(values),
-        Aggregate.MAX: max(values),
-        Aggregate.AVG: mean,
-        Aggregate.STDDEV: math.sqrt(sum((value - mean) ** 2 for value in sampled) / len(sampled)),
-        Aggregate.INCREASE: sum(max(0.0, step) for _, step in steps),
-        Aggregate.DELTA: values[-1] - values[0],
-        Aggregate.CHANGES: float(len(changed)),
-        Aggregate.AGE: age.total_seconds(),
-    }
-    return found[aggregate]
 
 
 # --- what is drawn
@@ -200,8 +123,9 @@ def answers(table: pa.Table, component: str) -> Iterator[dict[str, float]]:
 
 
 def assert_same(found: dict[str, float], way: Way, asked: datetime) -> None:
+    plain = PlainSeries(way.readings, None if way.until_marked else HOLD)
     for feature in CATALOG.features:
-        expected = naive(way, asked, feature.aggregate, feature.window)
+        expected = plain.value(asked, feature.aggregate, feature.window)
         got = found[feature.name]
         same = (math.isnan(got) and math.isnan(expected)) or math.isclose(got, expected, rel_tol=1e-6, abs_tol=1e-6)
         assert same, f"{feature.name} at {asked}: {got} instead of {expected}"

@@ -11,6 +11,7 @@ from forewarn.errors import ConfigurationError
 from forewarn.store import duckdb_rescue
 from forewarn.store.duckdb import DuckDBSettings, DuckDBStore
 from forewarn.store.http import HttpSettings
+from forewarn.store.influxdb import InfluxDB, InfluxSettings
 from forewarn.store.label_rules import LabelRules, LabelSettings
 from forewarn.store.mapping import Mapper
 from forewarn.store.prometheus import Prometheus, PromSettings
@@ -27,6 +28,7 @@ class StoreKind(StrEnum):
     DUCKDB = "duckdb"
     PROMETHEUS = "prometheus"
     VICTORIAMETRICS = "victoriametrics"
+    INFLUXDB = "influxdb"
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,19 @@ class StoreSettings(DuckDBSettings):
     """Where telemetry is kept. What is said of DuckDB holds for the embedded store and for the cache of another."""
 
     kind: StoreKind = StoreKind.DUCKDB
-    """Where telemetry is kept: duckdb (embedded, beside the state), or the site's own prometheus or victoriametrics
-    at `store.remote.url`, whose samples stay there."""
+    """Where telemetry is kept: duckdb (embedded, beside the state), or the site's own prometheus, victoriametrics
+    or influxdb at `store.remote.url`, whose samples stay there."""
     remote: HttpSettings = field(default_factory=HttpSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
     prometheus: PromSettings = field(default_factory=PromSettings)
+    influxdb: InfluxSettings = field(default_factory=InfluxSettings)
 
 
 _SOURCES: Mapping[StoreKind, Callable[[StoreSettings, Clock], Source]] = {
     StoreKind.PROMETHEUS: lambda settings, clock: Prometheus(settings.remote, clock, settings.prometheus),
     StoreKind.VICTORIAMETRICS: lambda settings, clock: VictoriaMetrics(settings.remote, clock, settings.prometheus),
+    StoreKind.INFLUXDB: lambda settings, clock: InfluxDB(settings.remote, clock, settings.influxdb),
 }
 
 

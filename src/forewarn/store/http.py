@@ -28,7 +28,7 @@ class HttpSettings:
     password_file: Path | None = None
     """File with the password; it is read before each request, so that a new one needs no restart."""
     bearer_token_file: Path | None = None
-    """File with a token for bearer authentication; it goes before a name and password."""
+    """File with a token for bearer authentication (InfluxDB: its API token); it goes before a name and password."""
     ca_file: Path | None = None
     """Certificates (PEM) that vouch for the database; the system's, where none is named."""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -45,10 +45,11 @@ class HttpSettings:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a database said; `status` is HTTP's."""
+    """What a database said; `status` and `headers` are HTTP's."""
 
     status: int
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def said(self) -> str:
@@ -59,7 +60,8 @@ class Answer:
 class Http:
     """Asks one database. Raises StoreUnavailable where there is no answer; no secret stands in its words."""
 
-    def __init__(self, what: str, settings: HttpSettings, clock: Clock) -> None:
+    def __init__(self, what: str, settings: HttpSettings, clock: Clock, scheme: str = "Bearer") -> None:
+        self._scheme = scheme
         self.name = f"{what} at {_shown(settings.url)}"
         self._settings, self._clock = settings, clock
         self._session = requests.Session()
@@ -134,7 +136,7 @@ class Http:
             raise StoreUnavailable(
                 f"{self.name} points to {_shown(where)}: write the right address in store.remote.url"
             )
-        return Answer(answer.status_code, body)
+        return Answer(answer.status_code, body, answer.headers)
 
     def _body(self, answer: requests.Response) -> bytes:
         pieces, size = [], 0
@@ -147,7 +149,7 @@ class Http:
 
     def _credentials(self) -> tuple[dict[str, str], tuple[str, str] | None]:
         if self._settings.bearer_token_file is not None:
-            return {"Authorization": f"Bearer {_secret(self._settings.bearer_token_file)}"}, None
+            return {"Authorization": f"{self._scheme} {_secret(self._settings.bearer_token_file)}"}, None
         if self._settings.username:
             file = self._settings.password_file
             return {}, (self._settings.username, _secret(file) if file else "")
