@@ -2,7 +2,10 @@
 
 Both read the files of one made-up server of two sockets, and are asked over HTTP, as Prometheus asks them. What counts
 is CPU time and resident memory, read from `/proc`; the ratio travels between machines, seconds do not. node_exporter is
-looked up on PATH, or named by NODE_EXPORTER.
+looked up on PATH, or named by NODE_EXPORTER; Debian's needs no installation:
+
+    apt-get download prometheus-node-exporter && dpkg -x prometheus-node-exporter_*.deb node-exporter
+    NODE_EXPORTER=node-exporter/usr/bin/prometheus-node-exporter python benchmarks/agent.py
 """
 
 import os
@@ -18,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+HOW_TO_GET_IT = __doc__.rpartition(":\n")[2].rstrip("\n")
 SCRAPES = 200
 WARM_UP = 10
 PATIENCE_S = 30.0
@@ -163,7 +167,7 @@ def main() -> None:
         ours = measured(agent, port, {"FOREWARN_AGENT__COLLECTORS": OURS, "FOREWARN_AGENT__ROOT": folder})
         report("CPU time of a scrape of the agent", ours)
         if named is None:
-            print("node_exporter is not installed (package prometheus-node-exporter): nothing to hold it against")
+            print(f"node_exporter is not on PATH: nothing to hold it against. To get it:{HOW_TO_GET_IT}")
             return
         chosen = [f"--collector.{name}" for name in COLLECTORS]
         paths = [f"--path.procfs={folder}/proc", f"--path.sysfs={folder}/sys", f"--path.udev.data={folder}/udev"]

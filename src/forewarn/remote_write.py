@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import cramjam
 
@@ -21,6 +22,8 @@ from forewarn.errors import RemoteWriteError
 
 NAME = "__name__"
 STALE = 0x7FF0000000000002  # the bits of the NaN by which Prometheus says that a series has ended
+
+LABELS_REMEMBERED = 4096  # as written; the series of a large host share some 1,000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -58,22 +61,28 @@ def encode(samples: Iterable[Sample], labels: Mapping[str, str], time: datetime 
     >>> again.name, again.labels, again.value, again.time == sample.time
     ('up', {'a': 'b', 'instance': 'host03'}, 1.0, True)
     """
-    series: dict[tuple[tuple[str, str], ...], list[tuple[int, float]]] = {}
+    series: dict[bytes, list[tuple[int, float]]] = {}
     for sample in samples:
         when = sample.time or time
         if when is None:
             raise ValueError(f"a sample of {sample.name} has no time")
         named = {**sample.labels, **labels, NAME: sample.name}
-        key = tuple(sorted((name, value) for name, value in named.items() if value))
-        series.setdefault(key, []).append(((when - _EPOCH) // _MS, sample.value))
-    message = b"".join(_field(1, _series(key, points)) for key, points in series.items())
+        series.setdefault(_labels(named), []).append(((when - _EPOCH) // _MS, sample.value))
+    message = bytearray()
+    for head in tuple(series):  # what is written is let go: the agent that sends this is to stay small
+        points = sorted(series.pop(head), key=lambda point: point[0])
+        message += _field(1, head + b"".join([_field(2, _point(*point)) for point in points]))
     return bytes(cramjam.snappy.compress_raw(message))
 
 
-def _series(labels: tuple[tuple[str, str], ...], points: list[tuple[int, float]]) -> bytes:
-    parts = [_field(1, _field(1, _text(name)) + _field(2, _text(value))) for name, value in labels]
-    parts += [_field(2, _point(time, value)) for time, value in sorted(points, key=lambda point: point[0])]
-    return b"".join(parts)
+def _labels(named: Mapping[str, str]) -> bytes:
+    """The labels of a series in the order of their names; an empty one is none."""
+    return b"".join([_label(name, value) for name, value in sorted(named.items()) if value])
+
+
+@lru_cache(LABELS_REMEMBERED)
+def _label(name: str, value: str) -> bytes:
+    return _field(1, _field(1, _text(name)) + _field(2, _text(value)))
 
 
 def _point(time: int, value: float) -> bytes:

@@ -18,6 +18,7 @@ UNITS = ROOT / "packaging" / "systemd"
 SERVICES = ("forewarn-agent.service", "forewarn.service")
 ANALYZE = shutil.which("systemd-analyze")
 EXPOSURE_MAX = 30  # tenths, as `systemd-analyze security --threshold` takes them; a unit without settings has 96
+CAPABILITY = re.compile(r"CAP_[A-Z_]+")
 HARDENED = {
     "NoNewPrivileges": "yes",
     "ProtectSystem": "strict",
@@ -61,6 +62,17 @@ def test_the_agent_has_the_capabilities_that_the_doctor_asks_for_and_the_server_
     assert set(agent["CapabilityBoundingSet"].split()) == set(agent["AmbientCapabilities"].split()) == capabilities
     assert server["CapabilityBoundingSet"] == server["AmbientCapabilities"] == ""
     assert (agent["CPUQuota"], agent["DynamicUser"], server["User"]) == ("20%", "yes", "forewarn")
+
+
+def test_each_capability_of_the_agent_says_in_the_unit_what_for_and_is_asked_for_by_a_collector() -> None:
+    agent = SERVICES[0]
+    explained = set(re.findall(r"^# (CAP_\w+) {2,}\S", (UNITS / agent).read_text(), re.MULTILINE))
+    granted = set(service(agent)["AmbientCapabilities"].split())
+    collectors = (ROOT / "src" / "forewarn" / "collect").rglob("*.py")  # but for the table of all that the doctor knows
+    asked = {
+        name for file in collectors if file.name != "examination.py" for name in CAPABILITY.findall(file.read_text())
+    }
+    assert explained == granted <= asked
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -54,7 +54,8 @@ def serve(tree: AgentTree, clock: RealClock) -> None:
     """Answer scrapes, and push where that is configured, until the clock is stopped."""
     with ExitStack() as stack:
         agent = _pushing(tree, clock, stack) if tree.push.url else _scraped(tree, clock)
-        server = listen.server(lambda: exposition.write(agent().samples), tree.listen)
+        page = exposition.Page()
+        server = listen.server(lambda: page.write(agent().samples), tree.listen)
         stack.callback(server.server_close)
         stack.callback(_started(server.serve_forever, "scrapes").join)
         stack.callback(server.shutdown)

@@ -17,6 +17,8 @@ from forewarn.assemble.stopping import until_signal
 from forewarn.errors import ForewarnError
 
 NEW_OBJECTS_MAX = 50_000  # between two looks; a round of a large server keeps fewer at a time
+# One heap for the few threads, and large buffers apart from it: glibc's own default, which else grows by itself.
+SPARING = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -34,9 +36,15 @@ def command(given: Sequence[str]) -> list[str]:
 
 
 def environment(now: Mapping[str, str], package: Path) -> dict[str, str]:
-    """The same environment, in which this very package is found."""
+    """The same environment, in which this very package is found, and glibc gives back what a round no longer needs.
+
+    Other C libraries know no such settings; whoever sets them has his way.
+
+    >>> environment({"MALLOC_ARENA_MAX": "4", "PYTHONPATH": "/b"}, Path("/a"))
+    {'MALLOC_ARENA_MAX': '4', 'MALLOC_MMAP_THRESHOLD_': '131072', 'PYTHONPATH': '/a:/b'}
+    """
     folders = filter(None, (str(package), now.get("PYTHONPATH", "")))
-    return {**now, "PYTHONPATH": os.pathsep.join(folders)}
+    return {**SPARING, **now, "PYTHONPATH": os.pathsep.join(folders)}
 
 
 def spare_the_collector() -> None:

@@ -7,7 +7,7 @@ says which collector gave nothing, and why.
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -19,10 +19,11 @@ from forewarn.collect.base import Collected, Collector, Event, Round
 from forewarn.collect.bmc.collector import BmcCollector
 from forewarn.collect.bmc.settings import BmcSettings
 from forewarn.collect.changes import ChangesCollector, ChangesSettings
-from forewarn.collect.continuity import Continuity, ContinuitySettings, Given, Key
+from forewarn.collect.continuity import Continuity, ContinuitySettings
 from forewarn.collect.cpu import CpuCollector, CpuSettings
 from forewarn.collect.disk import DiskCollector, DiskSettings
 from forewarn.collect.kernel_log import KernelLogCollector, KernelLogSettings
+from forewarn.collect.lineup import Key, Lineup, key_of
 from forewarn.collect.memory import MemoryCollector, MemorySettings
 from forewarn.collect.network import NetworkCollector, NetworkSettings
 from forewarn.collect.patience import Patience
@@ -155,30 +156,51 @@ def build_collectors(settings: AgentSettings, clock: Clock | None = None) -> tup
     return tuple(TABLE[name](settings, clock or RealClock()) for name in settings.collectors)
 
 
+class Memory:
+    """What the agent remembers from one round to the next: the series of each collector, and what is odd about them."""
+
+    def __init__(self, settings: ContinuitySettings) -> None:
+        """Raises ConfigurationError for a setting that is no regular expression."""
+        self.continuity = Continuity(settings)
+        self._repeated: dict[str, Lineup[Mapping[int, str]]] = {}
+
+    def repeated(self, collector: str, samples: Sequence[Sample]) -> Mapping[int, str]:
+        """Of a collector's samples the places of those whose series came before, with its name."""
+        return self._repeated.setdefault(collector, Lineup(_repeated)).of(samples)
+
+
+def _repeated(samples: Sequence[Sample]) -> Mapping[int, str]:
+    seen: dict[Key, int] = {}
+    first = [seen.setdefault(key_of(sample), place) for place, sample in enumerate(samples)]
+    return {place: samples[place].name for place, before in enumerate(first) if before != place}
+
+
 def collect_once(
     collectors: Sequence[Collector],
     clock: Clock,
     settings: AgentSettings | None = None,
-    continuity: Continuity | None = None,
+    memory: Memory | None = None,
     patience: "Patience[_Answer] | None" = None,
 ) -> Round:
     """One round: its time, every sample, what the agent tells of the round itself, and events.
 
-    With `continuity` the round is compared with those before it; `patience` remembers which collectors hang.
+    With `memory` the round is compared with those before it; `patience` remembers which collectors hang.
     """
     settings, now = settings or AgentSettings(), clock.now()
     patience = patience or Patience(settings.collector_timeout_s)
     samples = [Sample("forewarn_build_info", {"version": _version()}, 1.0), *_own_process()]
     events: list[Event] = []
-    compared: dict[str, Given] = {}
+    compared: dict[str, Sequence[Sample]] = {}
+    known = memory or Memory(settings.continuity)
     for collector in collectors:
-        given = patience.ask(collector.name, partial(_ask, collector, clock, settings)) or _hangs(collector, settings)
-        samples += (*given.samples.values(), *given.told)
+        asking = partial(_ask, collector, clock, settings, known)
+        given = patience.ask(collector.name, asking) or _hangs(collector, settings)
+        samples += (*given.samples, *given.told)
         events += given.events
         if not given.failed:
             compared[collector.name] = given.samples
-    if continuity is not None:
-        samples += continuity.look(compared, clock.monotonic())
+    if memory is not None:
+        samples += memory.continuity.look(compared, clock.monotonic())
     return Round(tuple(samples), tuple(events), now)
 
 
@@ -202,45 +224,48 @@ def _own_process() -> Iterator[Sample]:
 class _Answer:
     """What one collector has given in a round, within its limits, and what is told of it."""
 
-    def __init__(self, settings: AgentSettings) -> None:
-        self._settings = settings
-        self.samples: dict[Key, Sample] = {}
+    def __init__(self) -> None:
+        self.samples: list[Sample] = []
         self.events: list[Event] = []
         self.told: tuple[Sample, ...] = ()
         self.problem = ""
         self.failed = False
 
-    def take(self, found: Collected) -> bool:
-        """Whether there is room for more after this."""
-        if isinstance(found, Sample):
-            key = (found.name, tuple(sorted(found.labels.items())))
-            if len(self.samples) >= self._settings.samples_max:
-                self.problem = f"more than {self._settings.samples_max} samples"
-                return False
-            if self.samples.setdefault(key, found) is not found:
-                self.problem = f"two samples of one series, such as {found.name}"
-            return True
-        if len(self.events) >= self._settings.events_max:
-            self.problem = f"more than {self._settings.events_max} events"
-            return False
-        self.events.append(found)
-        return True
+    def take(self, collected: Iterable[Collected], settings: AgentSettings) -> None:
+        """What is collected, until there is no room for more. What came before a failure stands."""
+        samples, events = self.samples, self.events
+        for found in collected:
+            if isinstance(found, Sample):
+                if len(samples) >= settings.samples_max:
+                    self.problem = f"more than {settings.samples_max} samples"
+                    return
+                samples.append(found)
+            elif len(events) >= settings.events_max:
+                self.problem = f"more than {settings.events_max} events"
+                return
+            else:
+                events.append(found)
+
+    def drop(self, repeated: Mapping[int, str]) -> None:
+        """Leave out the samples at these places, whose series came before."""
+        if repeated:
+            self.samples = [sample for place, sample in enumerate(self.samples) if place not in repeated]
+            self.problem = self.problem or f"two samples of one series, such as {next(iter(repeated.values()))}"
 
 
-def _ask(collector: Collector, clock: Clock, settings: AgentSettings) -> _Answer:
+def _ask(collector: Collector, clock: Clock, settings: AgentSettings, known: Memory) -> _Answer:
     """What one collector gives, whether it could be asked, how long it took, and what was the matter."""
     labels, started = {"collector": collector.name}, clock.monotonic()
-    answer, up = _Answer(settings), 1.0
+    answer, up = _Answer(), 1.0
     try:
-        for found in collector.collect():
-            if not answer.take(found):
-                break
+        answer.take(collector.collect(), settings)
     except SourceAbsent as absent:
         up, answer.problem = 0.0, label_text(str(absent))
     except Exception as failure:
         log.debug("collector %s failed", collector.name, exc_info=True)
         up, answer.problem = 0.0, label_text(f"{type(failure).__name__}: {failure}")
         answer.failed = True
+    answer.drop(known.repeated(collector.name, answer.samples))
     answer.told = (
         Sample("forewarn_collector_up", labels, up),
         Sample("forewarn_collector_duration_seconds", labels, clock.monotonic() - started),
@@ -251,7 +276,7 @@ def _ask(collector: Collector, clock: Clock, settings: AgentSettings) -> _Answer
 
 def _hangs(collector: Collector, settings: AgentSettings) -> _Answer:
     """The answer of a collector that has not come back."""
-    labels, answer = {"collector": collector.name}, _Answer(settings)
+    labels, answer = {"collector": collector.name}, _Answer()
     answer.failed, why = True, f"no answer within {settings.collector_timeout_s:g} s"
     answer.told = (
         Sample("forewarn_collector_up", labels, 0.0),
@@ -279,7 +304,7 @@ class Agent:
         self._sink = sink
         self._clock = clock
         self._settings = settings
-        self._continuity = Continuity(settings.continuity)
+        self._memory = Memory(settings.continuity)
         self._patience: Patience[_Answer] = Patience(settings.collector_timeout_s)
         self._problems: dict[str, str] = {}
         self._collecting = threading.Lock()
@@ -287,18 +312,20 @@ class Agent:
     def round(self) -> Round:
         """One round, once another that goes on has ended."""
         with self._collecting:
-            return collect_once(self._collectors, self._clock, self._settings, self._continuity, self._patience)
+            return collect_once(self._collectors, self._clock, self._settings, self._memory, self._patience)
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Until `stop` says so: rounds at a fixed beat; a round that takes longer than the interval delays the next."""
         due = self._clock.monotonic()
         while not stop():
-            found = self.round()
-            self._tell_problems(found.samples)
-            self._sink(found)
+            self._hand_on(self.round())  # and keep nothing of it while waiting: a round is a megabyte
             now = self._clock.monotonic()
             due = max(due + self._settings.interval_s, now)
             self._clock.sleep(due - now)
+
+    def _hand_on(self, found: Round) -> None:
+        self._tell_problems(found.samples)
+        self._sink(found)
 
     def _tell_problems(self, samples: Sequence[Sample]) -> None:
         found = [sample.labels for sample in samples if sample.name == "forewarn_collector_problem"]

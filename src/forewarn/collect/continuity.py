@@ -7,16 +7,14 @@ exporter that shows the last value for ever looks well; here it does not.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from typing import NamedTuple
 
-from forewarn.collect.exposition import LABELS_REMEMBERED, type_of
+from forewarn.collect.exposition import type_of
+from forewarn.collect.lineup import Lineup, key_of
 from forewarn.collect.tree import label_text, pattern
 from forewarn.domain.telemetry import Sample
-
-Key = tuple[str, tuple[tuple[str, str], ...]]  # a series: its name, and its labels in order
-Given = Mapping[Key, Sample]  # what one collector gave in a round
 
 # The label that names the part a series is of; the first that a series has holds.
 PART_LABELS = ("device", "chip", "dimm_label", "master", "cpu")
@@ -53,14 +51,71 @@ class ContinuitySettings:
 
 @dataclass(frozen=True)
 class Remembered:
-    """What rounds so far leave behind. Series are known by their hash: they are compared, never shown."""
+    """What rounds so far leave behind. Series are known by collector and hash: they are compared, never shown."""
 
-    counters: Mapping[int, float] = field(default_factory=dict)
-    sensors: Mapping[int, tuple[float, float]] = field(default_factory=dict)  # the value, and since when it stands
+    counters: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    sensors: Mapping[str, Mapping[int, tuple[float, float]]] = field(default_factory=dict)  # value, and since when
     parts: Mapping[tuple[str, str], float] = field(default_factory=dict)  # collector and part: when it was seen last
     fallen: Mapping[tuple[str, str], int] = field(default_factory=dict)  # how often a counter of a part fell
     vanished: Mapping[str, int] = field(default_factory=dict)  # how often a part of a collector vanished
     asked: Mapping[str, float] = field(default_factory=dict)  # when each collector answered last
+
+
+class Compared(NamedTuple):
+    """A series that is compared: its hash, its place in the round, the part it is of, and how much it may fall."""
+
+    series: int
+    place: int
+    part: str
+    may_fall: float
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What is compared of the series of one collector, and the parts of which they are."""
+
+    counters: tuple[Compared, ...]
+    sensors: tuple[Compared, ...]
+    answers: tuple[Compared, ...]  # of BMCs: whether each could be asked
+    parts: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What one collector gave in a round, and what is compared of it."""
+
+    samples: Sequence[Sample]
+    watched: Watched
+
+
+def watch(samples: Sequence[Sample], settings: ContinuitySettings) -> Watched:
+    """What of these series is to be compared; their values do not matter."""
+    sensor = re.compile(settings.sensors)
+    meanings = {name: _meaning(name, sensor) for name in {sample.name for sample in samples}}
+    found: dict[str, list[Compared]] = {"counter": [], "sensor": [], "answers": [], "supply": [], "": []}
+    for place, sample in enumerate(samples):
+        compared = Compared(hash(key_of(sample)), place, _part(sample.labels), MAY_FALL.get(sample.name, 0.0))
+        found[meanings[sample.name]].append(compared)
+    parts = {compared.part for every in found.values() for compared in every}
+    parts.update(samples[supply.place].labels.get("name", "") for supply in found["supply"])
+    lasting = frozenset(part for part in parts if part and not part.startswith("/"))  # what is mounted comes and goes
+    return Watched(tuple(found["counter"]), tuple(found["sensor"]), tuple(found["answers"]), lasting)
+
+
+def _meaning(name: str, sensor: re.Pattern[str]) -> str:
+    """`sensor`, `answers`, `supply`, `counter`, or nothing that could be compared."""
+    if sensor.fullmatch(name):
+        return "sensor"
+    if name == ANSWERS:
+        return "answers"
+    if name.startswith(SUPPLY):
+        return "supply"
+    return "counter" if type_of(name) == "counter" and not SHARES.fullmatch(name) else ""
+
+
+def _part(labels: Mapping[str, str]) -> str:
+    """The part that labels name; empty where they name none."""
+    return next(filter(None, map(labels.get, PART_LABELS)), "")
 
 
 def compare(
@@ -71,18 +126,18 @@ def compare(
     `given` holds the collectors that could be asked, also those that found nothing; of one that failed nothing is
     concluded.
 
-    >>> key = ("node_disk_io_time_seconds_total", (("device", "sda"),))
-    >>> before, after = (Sample(key[0], {"device": "sda"}, seconds) for seconds in (7.0, 3.0))
-    >>> remembered, _ = compare(Remembered(), {"disk": {key: before}}, 0, ContinuitySettings())
-    >>> _, told = compare(remembered, {"disk": {key: after}}, 15, ContinuitySettings())
+    >>> settings, remembered = ContinuitySettings(), Remembered()
+    >>> for now_s, seconds in ((0, 7.0), (15, 3.0)):
+    ...     samples = [Sample("node_disk_io_time_seconds_total", {"device": "sda"}, seconds)]
+    ...     given = {"disk": Given(samples, watch(samples, settings))}
+    ...     remembered, told = compare(remembered, given, now_s, settings)
     >>> [(sample.name, sample.labels["device"], sample.value) for sample in told]
     [('forewarn_telemetry_backwards_total', 'sda', 1.0)]
     """
     comparison = _Comparison(before, now_s, settings)
-    if before.asked.keys() - given.keys():
-        comparison.keep_series()
-    for collector, samples in given.items():
-        comparison.take(collector, samples)
+    comparison.keep(before.asked.keys() - given.keys())
+    for collector, found in given.items():
+        comparison.take(collector, found)
     comparison.miss(given)
     return comparison.remembered(), tuple(comparison.told())
 
@@ -92,9 +147,9 @@ class _Comparison:
 
     def __init__(self, before: Remembered, now_s: float, settings: ContinuitySettings) -> None:
         self._before, self._now_s, self._settings = before, now_s, settings
-        self._sensor = re.compile(settings.sensors)
-        self._counters: dict[int, float] = {}
-        self._sensors: dict[int, tuple[float, float]] = {}
+        self._counters: dict[str, Mapping[int, float]] = {}
+        self._sensors: dict[str, Mapping[int, tuple[float, float]]] = {}
+        self._room = settings.series_max
         self._parts: dict[tuple[str, str], float] = {}
         self._asked = dict(before.asked)
         self._fallen = Counter(before.fallen)
@@ -103,64 +158,56 @@ class _Comparison:
         self._beyond: Counter[str] = Counter()
         self._silent: set[str] = set()
 
-    def keep_series(self) -> None:
-        """Remember every series, because it cannot be told which are those of a collector that failed."""
-        self._counters, self._sensors = dict(self._before.counters), dict(self._before.sensors)
+    def keep(self, failed: Iterable[str]) -> None:
+        """Remember the series of collectors that could not be asked."""
+        for collector in failed:
+            self._counters[collector] = self._before.counters.get(collector, {})
+            self._sensors[collector] = self._before.sensors.get(collector, {})
+            self._room -= len(self._counters[collector]) + len(self._sensors[collector])
 
-    def take(self, collector: str, samples: Given) -> None:
+    def take(self, collector: str, given: Given) -> None:
         """Compare what one collector gave."""
         self._asked[collector] = self._now_s
-        meant: dict[str, str] = {}  # by name: counter, sensor, ... or nothing; a scrape has few names and many series
-        parts: set[str] = set()
-        for key, sample in samples.items():
-            name, labels = key
-            part = _part(labels)
-            parts.add(part)
-            meaning = meant.get(name)
-            if meaning is None:
-                meaning = meant[name] = self._meaning(name)
-            if not meaning:
-                continue
-            if meaning == "supply":
-                parts.add(_named(labels))
-            elif meaning == "answers":
-                self._hear(collector, sample)
-            elif len(self._counters) + len(self._sensors) >= self._settings.series_max:
-                self._beyond[collector] += 1
-            elif meaning == "counter":
-                self._count(collector, part, hash(key), sample)
-            else:
-                self._sense(collector, hash(key), sample)
-        for part in parts:
-            if part and not part.startswith("/"):  # what is mounted comes and goes
-                self._parts[collector, part] = self._now_s
-
-    def _meaning(self, name: str) -> str:
-        if self._sensor.fullmatch(name):
-            return "sensor"
-        if name == ANSWERS:
-            return "answers"
-        if name.startswith(SUPPLY):
-            return "supply"
-        return "counter" if type_of(name) == "counter" and not SHARES.fullmatch(name) else ""
-
-    def _hear(self, collector: str, sample: Sample) -> None:
-        if not sample.value:
+        watched = given.watched
+        sensors = watched.sensors[: max(0, self._room)]
+        self._room -= len(watched.sensors)
+        counters = watched.counters[: max(0, self._room)]
+        self._room -= len(watched.counters)
+        left = len(watched.sensors) + len(watched.counters) - len(sensors) - len(counters)
+        if left:
+            self._beyond[collector] = left
+        self._sensors[collector] = self._sense(collector, sensors, given.samples)
+        self._counters[collector] = self._count(collector, counters, given.samples)
+        for part in watched.parts:
+            self._parts[collector, part] = self._now_s
+        if not all(given.samples[bmc.place].value for bmc in watched.answers):
             self._silent.add(collector)
             self._asked[collector] = self._before.asked.get(collector, self._now_s)
 
-    def _count(self, collector: str, part: str, series: int, sample: Sample) -> None:
-        before = self._before.counters.get(series)
-        self._counters[series] = sample.value
-        if before is not None and sample.value < before - MAY_FALL.get(sample.name, 0.0):
-            self._fallen[collector, part] += 1
+    def _count(self, collector: str, counters: Sequence[Compared], samples: Sequence[Sample]) -> Mapping[int, float]:
+        """The counters as they stand now; those that fell are counted."""
+        before = self._before.counters.get(collector, {})
+        now: dict[int, float] = {}
+        for series, place, part, may_fall in counters:
+            value = now[series] = samples[place].value
+            if value < before.get(series, value) - may_fall:
+                self._fallen[collector, part] += 1
+        return now
 
-    def _sense(self, collector: str, series: int, sample: Sample) -> None:
-        value, since = self._before.sensors.get(series, (None, self._now_s))
-        since = since if value == sample.value and sample.value else self._now_s
-        self._sensors[series] = (sample.value, since)
-        if self._now_s - since >= self._settings.stuck_after_s:
-            self._stuck.setdefault(collector, []).append(sample)
+    def _sense(
+        self, collector: str, sensors: Sequence[Compared], samples: Sequence[Sample]
+    ) -> Mapping[int, tuple[float, float]]:
+        """The sensors as they stand now, and since when; those that stick are noted."""
+        before = self._before.sensors.get(collector, {})
+        now: dict[int, tuple[float, float]] = {}
+        for series, place, _, _ in sensors:
+            sample = samples[place]
+            value, since = before.get(series, (None, self._now_s))
+            since = since if value == sample.value and sample.value else self._now_s
+            now[series] = (sample.value, since)
+            if self._now_s - since >= self._settings.stuck_after_s:
+                self._stuck.setdefault(collector, []).append(sample)
+        return now
 
     def miss(self, given: Mapping[str, Given]) -> None:
         """Find the parts that are gone; of collectors that could not be asked, keep all that is known."""
@@ -199,21 +246,9 @@ class _Comparison:
             yield Sample("forewarn_telemetry_not_compared", {"collector": collector}, float(count))
 
 
-@lru_cache(LABELS_REMEMBERED)
-def _part(labels: tuple[tuple[str, str], ...]) -> str:
-    """The part that labels name."""
-    named = dict(labels)
-    return next(filter(None, map(named.get, PART_LABELS)), "")
-
-
-def _named(labels: tuple[tuple[str, str], ...]) -> str:
-    return dict(labels).get("name", "")
-
-
 def _device(sample: Sample) -> str:
     """The part that a sensor is of; where it names none, a BMC's own name of the sensor."""
-    labels = tuple(sample.labels.items())
-    return _part(labels) or (_named(labels) if sample.name.startswith(SENSOR) else "")
+    return _part(sample.labels) or (sample.labels.get("name", "") if sample.name.startswith(SENSOR) else "")
 
 
 def _written(sample: Sample) -> str:
@@ -229,8 +264,14 @@ class Continuity:
         pattern("agent.continuity.sensors", settings.sensors)
         self._settings = settings
         self._remembered = Remembered()
+        self._watched: dict[str, Lineup[Watched]] = {}
 
-    def look(self, given: Mapping[str, Given], now_s: float) -> tuple[Sample, ...]:
-        """What is odd about this round."""
-        self._remembered, told = compare(self._remembered, given, now_s, self._settings)
+    def look(self, given: Mapping[str, Sequence[Sample]], now_s: float) -> tuple[Sample, ...]:
+        """What is odd about this round, of the collectors that could be asked."""
+        compared = {collector: Given(samples, self._watch(collector, samples)) for collector, samples in given.items()}
+        self._remembered, told = compare(self._remembered, compared, now_s, self._settings)
         return told
+
+    def _watch(self, collector: str, samples: Sequence[Sample]) -> Watched:
+        lineup = self._watched.setdefault(collector, Lineup(lambda samples: watch(samples, self._settings)))
+        return lineup.of(samples)

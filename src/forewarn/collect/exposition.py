@@ -1,9 +1,10 @@
 """The Prometheus text format 0.0.4: samples out, grouped by metric name. Times are left to whoever scrapes."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
+from forewarn.collect.lineup import Lineup
 from forewarn.domain.metrics import METRICS
 from forewarn.domain.own_metrics import OWN_METRICS
 from forewarn.domain.telemetry import Sample
@@ -29,7 +30,6 @@ COUNTERS = frozenset(
 COUNTER_PREFIXES = ("smartctl_read_", "smartctl_write_", "smartctl_verify_")
 
 NAMES_REMEMBERED = 4096  # a large server shows some 400
-LABELS_REMEMBERED = 8192  # and some 3,000 sets of labels, the same in each round
 UNSAFE = frozenset('\\\n"')
 # What names have in common, for those that the catalogue does not explain; the longest that fits holds.
 HELP_BY_PREFIX: Mapping[str, str] = {
@@ -79,23 +79,43 @@ def write(samples: Iterable[Sample]) -> str:
     # TYPE node_edac_correctable_errors_total counter
     node_edac_correctable_errors_total{controller="0"} 3
     """
-    families: dict[str, list[Sample]] = {}
-    for sample in samples:
-        families.setdefault(sample.name, []).append(sample)
-    return "".join(line for name in sorted(families) for line in _family(name, families[name]))
+    return Page().write(tuple(samples))
 
 
-def _family(name: str, samples: list[Sample]) -> Iterator[str]:
-    yield f"# HELP {name} {_escape(help_for(name), quotes=False)}\n"
-    yield f"# TYPE {name} {type_of(name)}\n"
-    for sample in samples:
-        yield f"{name}{_braced(tuple(sorted(sample.labels.items())))} {format_value(sample.value)}\n"
+class Page:
+    """The page of one agent, round after round: what stands before the values is written once."""
+
+    def __init__(self) -> None:
+        self._layout = Lineup(lay_out)
+
+    def write(self, samples: Sequence[Sample]) -> str:
+        """The page with the values of these samples."""
+        between, places = self._layout.of(samples)
+        values = [format_value(samples[place].value) for place in places]
+        text = [piece for line in zip(between, values, strict=True) for piece in line]
+        return "".join([*text, "\n"]) if text else ""
 
 
-@lru_cache(LABELS_REMEMBERED)
-def _braced(labels: tuple[tuple[str, str], ...]) -> str:
+def lay_out(samples: Sequence[Sample]) -> tuple[list[str], list[int]]:
+    """What stands before each value, from the one before it on, and the place of the value among the samples."""
+    families: dict[str, list[int]] = {}
+    for place, sample in enumerate(samples):
+        families.setdefault(sample.name, []).append(place)
+    between: list[str] = []
+    for name, places in sorted(families.items()):
+        head = f"# HELP {name} {_escape(help_for(name), quotes=False)}\n# TYPE {name} {type_of(name)}\n"
+        for place in places:
+            end = "\n" if between else ""
+            between.append(f"{end}{head}{name}{_braced(samples[place].labels)} ")
+            head = ""
+    return between, [place for _, places in sorted(families.items()) for place in places]
+
+
+def _braced(labels: Mapping[str, str]) -> str:
     """Labels as they stand behind a name; nothing where there are none."""
-    return "{" + ",".join([f'{key}="{_escape(value)}"' for key, value in labels]) + "}" if labels else ""
+    return (
+        "{" + ",".join([f'{key}="{_escape(value)}"' for key, value in sorted(labels.items())]) + "}" if labels else ""
+    )
 
 
 @lru_cache(NAMES_REMEMBERED)

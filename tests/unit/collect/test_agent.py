@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -92,6 +93,17 @@ def test_a_series_that_comes_twice_is_told_once_and_named(clock: SimulatedClock)
     }
 
 
+def test_a_series_that_comes_twice_is_noticed_in_the_round_in_which_it_does(clock: SimulatedClock) -> None:
+    found: list[Round] = []
+    source = Given("now and then")
+    agent = Agent([source], found.append, clock, AgentSettings())
+    for device in ("sdb", "sda", "sda", "sdb"):
+        source.given = (gauge("x", 1.0, device="sda"), gauge("x", 2.0, device=device))
+        found.append(agent.round())
+    assert [len(find(samples.samples, "x")) for samples in found] == [2, 1, 1, 2]
+    assert [len(find(samples.samples, "forewarn_collector_problem")) for samples in found] == [0, 1, 1, 0]
+
+
 def test_a_collector_without_end_is_cut_off_at_the_limit(clock: SimulatedClock) -> None:
     many = Given("many", *(gauge("x", 1.0, n=str(number)) for number in range(10)))
     samples = collect_once([many], clock, AgentSettings(samples_max=3)).samples
@@ -131,6 +143,19 @@ def test_rounds_keep_their_beat_until_told_to_stop(clock: SimulatedClock) -> Non
     slow = Given("slow", gauge("x"), clock=clock)
     Agent([slow], sink, clock, AgentSettings(interval_s=15)).run(lambda: len(times) == 3)
     assert [(time - START).total_seconds() for time in times] == [0, 15, 30]
+
+
+def test_nothing_of_a_round_is_held_while_waiting_for_the_next(clock: SimulatedClock) -> None:
+    rounds: list[weakref.ref[Round]] = []
+    agent = Agent([Given("any", gauge("x"))], lambda found: rounds.append(weakref.ref(found)), clock, AgentSettings())
+    held: list[int] = []
+
+    def stop() -> bool:  # is asked before each round, when the wait is over
+        held.append(sum(found() is not None for found in rounds))
+        return len(rounds) == 3
+
+    agent.run(stop)
+    assert held == [0, 0, 0, 0]
 
 
 def test_a_round_longer_than_the_interval_delays_the_next_and_does_not_pile_up(clock: SimulatedClock) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from forewarn.clock import SimulatedClock
 from forewarn.collect.agent import Agent, AgentSettings
 from forewarn.collect.base import Collected, Collector, Round
-from forewarn.collect.continuity import Continuity, ContinuitySettings, Given, Remembered, compare
+from forewarn.collect.continuity import Continuity, ContinuitySettings, Given, Remembered, compare, watch
 from forewarn.domain.telemetry import Sample
 from forewarn.errors import ConfigurationError, SourceAbsent
 from tests.frozen import find
@@ -191,8 +191,8 @@ def test_losses_and_falls_are_those_of_each_pair_of_rounds(rounds: list[dict[str
     limits = replace(ContinuitySettings(), gone_for_s=1e9)
     for number, shown in enumerate(rounds):
         samples = [reads(device, value) for device, value in shown.items()]
-        given: Given = {(sample.name, tuple(sample.labels.items())): sample for sample in samples}
-        remembered, told = compare(remembered, {"disk": given}, number * BEAT_S, limits)
+        given = {"disk": Given(samples, watch(samples, limits))}
+        remembered, told = compare(remembered, given, number * BEAT_S, limits)
     pairs = list(pairwise(rounds))
     losses = sum(len(before.keys() - after.keys()) for before, after in pairs)
     falls = sum(after[d] < before[d] for before, after in pairs for d in before.keys() & after.keys())

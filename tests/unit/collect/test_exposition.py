@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forewarn.collect.exposition import format_value, help_for, type_of, write
+from forewarn.collect.exposition import Page, format_value, help_for, type_of, write
 from forewarn.domain.telemetry import Sample
 
 LINE = re.compile(r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*)\})? (\S+)')
@@ -70,6 +70,20 @@ def test_every_label_survives_the_way_there_and_back(labels: dict[str, str]) -> 
     unescape = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
     read = {key: re.sub(r'\\[\\"n]', lambda match: unescape[match[0]], text) for key, text in pairs}
     assert read == labels
+
+
+SERIES = st.sampled_from([("x", {"cpu": "0"}), ("x", {"cpu": "1"}), ("x", {}), ("y", {"cpu": "0"})])
+ROUNDS = st.lists(st.lists(st.tuples(SERIES, st.floats()), max_size=4), max_size=6)
+
+
+@given(ROUNDS)
+def test_a_page_shows_each_round_as_if_it_were_the_first(
+    rounds: list[list[tuple[tuple[str, dict[str, str]], float]]],
+) -> None:
+    page = Page()
+    for shown in rounds:
+        samples = [Sample(name, dict(labels), value) for (name, labels), value in shown]
+        assert page.write(samples) == write(samples)
 
 
 @pytest.mark.parametrize(

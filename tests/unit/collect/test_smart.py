@@ -58,6 +58,27 @@ def test_every_drive_that_the_scan_finds_is_asked_without_waking_it(clock: Simul
     }
 
 
+def test_a_round_starts_smartctl_once_for_the_scan_and_once_for_each_drive(
+    clock: SimulatedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, calls = ("/dev/sda", "/dev/sdb", "/dev/nvme0"), tmp_path / "calls"
+    scan = json.dumps({"devices": [{"name": name, "type": "sat"} for name in names]})
+    program = tmp_path / "smartctl"
+    program.write_text(
+        f'#!/bin/sh\nfor last; do :; done\necho "$last" >> {calls}\n'
+        f"case $1 in --scan-open) echo '{scan}';; *) echo '{json.dumps(drive('A'))}';; esac\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    collector = SmartCollector(clock, SmartSettings())
+    for rounds in (1, 2):
+        assert find(collector.collect(), STATUS) == {"device=sda": 1, "device=sdb": 1, "device=nvme0": 1}
+        assert sorted(calls.read_text().split()) == sorted(("--json", *names) * rounds)
+        list(collector.collect())  # the answers stand: nothing is started
+        assert len(calls.read_text().split()) == (1 + len(names)) * rounds
+        clock.sleep(SmartSettings().interval_s)
+
+
 def test_answers_stand_until_the_interval_is_over(clock: SimulatedClock) -> None:
     drives = Drives({"/dev/sda": drive("A")})
     collector = SmartCollector(clock, SH, drives)
