@@ -19,12 +19,15 @@ GOOD: tuple[tuple[str, dict[str, str]], ...] = (
     ("clear_breaker", {}),
     ("open_window", {"kind": "freeze", "hosts": "host0*", "ends_at": "2026-01-06T00:00:00+01:00"}),
     ("close_window", {"window": "3"}),
+    ("train", {"kind": "disk"}),
 )
 # Nearness alone makes nobody an admin.
 ADMINS: tuple[tuple[str, dict[str, str]], ...] = (
     ("mode", {"mode": "observe"}),
     ("mode", {"mode": "automatic", "kind": "disk", "action": "move", "until": "2026-01-06T00:00Z", "override": "yes"}),
     ("release", {}),
+    ("promote", {"kind": "disk", "version": "0123abcd"}),
+    ("roll_back", {"kind": "disk"}),
 )
 BAD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("pause", {"running": "kill"}),
@@ -43,6 +46,9 @@ BAD: tuple[tuple[str, dict[str, Any]], ...] = (
     ("open_window", {"hosts": "*"}),
     ("open_window", {"hosts": "*", "starts_at": "2026-01-06T00:00Z", "ends_at": "2026-01-05T00:00Z"}),
     ("close_window", {"window": "the last"}),
+    ("train", {"kind": "host"}),
+    ("promote", {"kind": "disk", "version": "the best"}),
+    ("roll_back", {}),
 )
 
 
