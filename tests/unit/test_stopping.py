@@ -2,7 +2,7 @@
 
 import pytest
 
-from forewarn.decide.stopping import StoppingSettings, in_time, waits
+from forewarn.decide.stopping import StoppingSettings, at_best, in_time, waits
 
 SETTINGS = StoppingSettings(vm_ends_per_epoch=0.01, alarm_clears_per_epoch=0.04, delay_value=0.05)
 
@@ -12,6 +12,13 @@ def test_a_move_of_no_length_is_always_in_time_and_a_long_one_fights_the_hazard(
     assert in_time(0.75, 1800.0) == pytest.approx(0.5)
     assert in_time(0.0, 1e9) == 1.0
     assert in_time(1.0, 60.0) == 0.0
+
+
+def test_at_best_a_sure_failure_spares_the_beginning_of_its_hour() -> None:
+    assert at_best(1.0, 0.0) == 1.0
+    assert at_best(0.8, 900.0) == pytest.approx(0.8)
+    assert at_best(0.75, 3600.0) == pytest.approx(0.25)
+    assert at_best(0.75, 7200.0) == in_time(0.75, 7200.0) == pytest.approx(0.0625)
 
 
 def test_waiting_wins_up_to_the_point_where_the_failure_of_an_epoch_outweighs_what_it_saves() -> None:

@@ -29,7 +29,7 @@ class StoppingSettings:
     """What a cost is worth less, as a share of it, if it is paid an epoch later."""
 
     finish_chance_min: float = 0.1
-    """Least P(the source does not fail before the move is done) with which a move is begun."""
+    """Least P(the source does not fail before the move is done), at best, with which a move is begun."""
 
     def __post_init__(self) -> None:
         if self.epoch_s <= 0:
@@ -48,6 +48,20 @@ def in_time(first_hour: float, duration_s: float) -> float:
     0.9
     """
     return math.pow(1.0 - first_hour, duration_s / HOUR_S)
+
+
+def at_best(first_hour: float, duration_s: float) -> float:
+    """The same, as hopeful as the forecast allows: a failure within the hour may come at any moment of it.
+
+    An even hazard lets a part that is sure to fail within the hour fail at once. That is right for weighing, but no
+    reason to leave a VM behind that may still get away.
+
+    >>> at_best(1.0, 36)
+    0.99
+    """
+    if duration_s >= HOUR_S:
+        return in_time(first_hour, duration_s)
+    return 1.0 - first_hour * duration_s / HOUR_S
 
 
 def waits(within_epoch: float, stake: float, cost: float, settings: StoppingSettings) -> bool:

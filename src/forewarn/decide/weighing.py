@@ -9,7 +9,7 @@ from forewarn.decide.narrate import horizon_name
 from forewarn.decide.outlook import Outlook
 from forewarn.decide.placement import Target
 from forewarn.decide.policy import THRESHOLD
-from forewarn.decide.stopping import in_time, waits
+from forewarn.decide.stopping import at_best, waits
 from forewarn.domain.inventory import VirtualMachine
 from forewarn.domain.plan import Refusal
 from forewarn.domain.risk import HORIZONS
@@ -73,7 +73,7 @@ class Weighing:
         if self._settings.policy == THRESHOLD:
             return None
         first_hour = self._outlook.exposure(candidate.vm.host, HORIZONS[0]).interruption(candidate.vm.id)
-        chance = in_time(first_hour, target.estimate.duration_s)
+        chance = at_best(first_hour, target.estimate.duration_s)
         least = self._settings.stopping.finish_chance_min
         if chance >= least:
             return None

@@ -14,7 +14,7 @@ import numpy as np
 from forewarn.clock import Clock
 from forewarn.errors import ConfigurationError, QueryTooLarge, StoreUnavailable
 from forewarn.remote_write import STALE
-from forewarn.store import own_series, promql, write_body
+from forewarn.store import promql, write_body
 from forewarn.store.http import Answer, Http, HttpSettings
 from forewarn.store.prometheus import PromSettings, error_of
 from forewarn.store.scrapes import Key
@@ -37,7 +37,7 @@ class VictoriaMetrics:
         return self._http.name
 
     def read(self, names: Collection[str], start: int, end: int, step: int = 0) -> Readings:
-        """See `Source.read`. A marker of a stale series of an exporter is left out, as Prometheus' queries do."""
+        """See `Source.read`. The marker of a stale series ends its last value; queries of Prometheus hide it."""
         if step:
             return self._stepped(names, start, end, step)
         query = {
@@ -52,8 +52,7 @@ class VictoriaMetrics:
             found = _exported(answer.body)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreUnavailable(f"{self.name} exports something else than lines of JSON: is it one?") from error
-        own = np.array([name in own_series.NAMES for name, _ in found.series], np.bool_)[found.of]
-        return found.where((found.time > start) & (found.time <= end) & (own | ~np.isnan(found.value)))
+        return found.where((found.time > start) & (found.time <= end))
 
     def _stepped(self, names: Collection[str], start: int, end: int, step: int) -> Readings:
         if (end - start) // step > _POINTS_MAX:
