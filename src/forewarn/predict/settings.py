@@ -80,7 +80,7 @@ def suited(shape: Shape, algorithm: Algorithm, kind: Kind | None = None) -> Trai
     of the SmartMem table's DIMMs.
     """
     settings = {
-        Shape.DRIVES: TrainingSettings(proportional=True, trees=100, rate=0.1),
+        Shape.DRIVES: TrainingSettings(proportional=True, trees=200, rate=0.05),
         Shape.OUTAGES: TrainingSettings(
             trees=150,
             depth=4,
