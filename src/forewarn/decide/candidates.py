@@ -8,7 +8,7 @@ from forewarn.decide.outlook import Outlook
 from forewarn.decide.policy import THRESHOLD
 from forewarn.domain.inventory import Criticality, VirtualMachine
 from forewarn.domain.plan import COST_BENEFIT, PROACTIVE_FAILURE_AVOIDANCE
-from forewarn.domain.risk import Risk
+from forewarn.domain.risk import HORIZONS, Risk
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class Candidate:
     reached: bool  # whether the part lies in the VM's path
     bound: bool  # whether the rule alone moves it, without a comparison
     staying: float  # P(interrupted within the horizon) where it is
+    first_hour: float  # the same within an hour
     stake: float  # what an interruption costs, in weighted minutes
 
     @property
@@ -31,15 +32,15 @@ def candidates(outlook: Outlook) -> Iterator[Candidate]:
     """Every VM of every host that has parts over their threshold."""
     settings = outlook.settings
     for host, risks in outlook.risks.items():
-        exposure = outlook.exposure(host, settings.horizon)
+        exposure, soon = outlook.exposure(host, settings.horizon), outlook.exposure(host, HORIZONS[0])
         for vm in outlook.cluster.vms_by_host.get(host, ()):
             reaching = [risk for risk in risks if outlook.reaches(risk, vm)]
             alone = [risk for risk in reaching if not outlook.spared(risk)]
             high, word_for_word = vm.criticality is Criticality.HIGH, settings.policy == THRESHOLD
             risk = next(iter(reaching if word_for_word else [*alone, *reaching]), risks[0])
             bound = high and (word_for_word or bool(alone))
-            staying, stake = exposure.interruption(vm.id), score.loss(vm, settings)
-            yield Candidate(vm, risk, bool(reaching), bound, staying, stake)
+            staying, first_hour = exposure.interruption(vm.id), soon.interruption(vm.id)
+            yield Candidate(vm, risk, bool(reaching), bound, staying, first_hour, score.loss(vm, settings))
 
 
 def urgency(candidate: Candidate) -> tuple[bool, float, float, str]:

@@ -12,7 +12,6 @@ from forewarn.decide.policy import THRESHOLD
 from forewarn.decide.stopping import at_best, waits
 from forewarn.domain.inventory import VirtualMachine
 from forewarn.domain.plan import Refusal
-from forewarn.domain.risk import HORIZONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +51,9 @@ class Weighing:
     def worth(self, candidate: Candidate, target: Target) -> Worth:
         """What the move there gains and costs."""
         vm, settings = candidate.vm, self._settings
-        first_hour = self._outlook.exposure(vm.host, HORIZONS[0]).interruption(vm.id)
         arriving = self._outlook.exposure(target.host.name, settings.horizon).whole_host
         return Worth(
-            score.benefit(candidate.stake, candidate.staying, first_hour, arriving, target.estimate),
+            score.benefit(candidate.stake, candidate.staying, candidate.first_hour, arriving, target.estimate),
             score.cost(vm, target.estimate, len(self._outlook.moved_lately.get(vm.id, ())), settings),
         )
 
@@ -72,8 +70,7 @@ class Weighing:
         """Why a move is not begun because its source will hardly live to see it done."""
         if self._settings.policy == THRESHOLD:
             return None
-        first_hour = self._outlook.exposure(candidate.vm.host, HORIZONS[0]).interruption(candidate.vm.id)
-        chance = at_best(first_hour, target.estimate.duration_s)
+        chance = at_best(candidate.first_hour, target.estimate.duration_s)
         least = self._settings.stopping.finish_chance_min
         if chance >= least:
             return None
